@@ -1,0 +1,138 @@
+"""The harness: options, the private network, and what a skip is worth."""
+
+import pathlib
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import net
+import programs
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+EXIT_SKIPPED = 77
+
+# The same examples on every run: a test that fails one time in ten is found by no one.
+settings.register_profile(
+    "project",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("project")
+
+_no_network = None  # why there is no namespace, if so
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("aoe")
+    group.addoption("--build", default=str(PROJECT / "build"), help="build folder with bin/ (default: build)")
+    group.addoption("--cache", default=str(PROJECT / "build" / "guest"), help="where the guest's kernel is kept (default: build/guest)")
+    group.addoption(
+        "--allow-skips", action="store_true", help="exit 0 although tests were skipped (a skip is not a pass)"
+    )
+
+
+def pytest_configure(config):
+    global _no_network
+    if config.option.collectonly or config.option.help:
+        return
+    try:
+        net.enter_namespace()
+    except OSError as error:
+        _no_network = f"no network namespace of its own: {error}"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if _no_network and "namespace" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=_no_network))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    skipped = _skipped(session.config)
+    if skipped and exitstatus == 0 and not session.config.option.allow_skips:
+        session.exitstatus = EXIT_SKIPPED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skipped = _skipped(config)
+    if not skipped:
+        return
+    terminalreporter.section("left out")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.line(f"{report.nodeid}: {reason}")
+    verdict = "allowed" if config.option.allow_skips else f"not a pass: exit code {EXIT_SKIPPED}"
+    terminalreporter.line(f"{len(skipped)} tests were left out: {verdict}")
+
+
+def _skipped(config):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter.stats.get("skipped", []) if reporter else []
+
+
+def _program(config, name):
+    path = pathlib.Path(config.option.build).resolve() / "bin" / name
+    if not path.exists():
+        pytest.skip(f"not built: {name} in {path.parent} (cmake --build, or --build DIR)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def project():
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def build(pytestconfig):
+    return pathlib.Path(pytestconfig.option.build).resolve()
+
+
+@pytest.fixture(scope="session")
+def aoe_target(pytestconfig):
+    return _program(pytestconfig, "aoe-target")
+
+
+@pytest.fixture(scope="session")
+def aoe_conformance(pytestconfig):
+    return _program(pytestconfig, "aoe-conformance")
+
+
+@pytest.fixture(scope="session")
+def guest_cache(pytestconfig):
+    return pathlib.Path(pytestconfig.option.cache).resolve()
+
+
+@pytest.fixture
+def mtu(request):
+    """1500, unless a test is parametrised with another."""
+    return getattr(request, "param", 1500)
+
+
+@pytest.fixture
+def namespace():
+    """What needs the private network asks for this, and is left out where there is none."""
+
+
+@pytest.fixture
+def link(mtu, namespace):
+    """A veth pair of this test's own."""
+    made = net.Link(mtu)
+    yield made
+    made.close()
+
+
+IMAGE_SECTORS = 2048
+
+
+@pytest.fixture
+def image(tmp_path):
+    """1 MiB in which every sector tells its own number."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"".join(sector_of(lba) for lba in range(IMAGE_SECTORS)))
+    return path
+
+
+def sector_of(lba):
+    return (b"sector %08d " % lba) * 32

@@ -1,0 +1,99 @@
+"""Virtual machines that use a target for real: a Linux guest, and iPXE.
+
+Owns QEMU's command line, the guest's initramfs and the serial console. QEMU runs without KVM, so that it
+runs wherever the tests do. Must never know what a target is: the machine finds it by itself.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+from net import _numbers, ip, mac_of
+from programs import Program
+
+INIT = pathlib.Path(__file__).resolve().parent / "guest" / "init"
+BOOT_SECONDS = 60  # TCG on a busy machine; alone it takes about five
+
+
+class Tap:
+    """The wire to a guest: our end is an interface for a target, the other end is QEMU."""
+
+    def __init__(self, mtu=1500):
+        self.mtu = mtu
+        self.name = f"tap{next(_numbers)}"
+        ip(f"tuntap add dev {self.name} mode tap")
+        ip(f"link set {self.name} mtu {mtu} up")
+        self.mac = mac_of(self.name)
+
+    def close(self):
+        subprocess.run(["ip", "link", "del", self.name], capture_output=True, timeout=20, check=False)
+
+
+def make_initramfs(cache, folder):
+    """busybox, the modules and our init, as a cpio archive."""
+    root = pathlib.Path(folder) / "initramfs"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin" / "busybox")
+    shutil.copytree(cache / "modules", root / "modules")
+    shutil.copy(INIT, root / "init")
+    names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+    archive = pathlib.Path(folder) / "initramfs.cpio"
+    with archive.open("wb") as out:
+        subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
+            input=names.encode(), cwd=root, stdout=out, check=True, timeout=60,
+        )  # fmt: skip
+    return archive
+
+
+class Machine(Program):
+    """QEMU with one network card on `tap` and its serial console on our pipe."""
+
+    # boot_rom: QEMU's own choice for the card, which is Debian's iPXE.
+    def __init__(self, tap, *arguments, boot_rom=False):
+        super().__init__(
+            [
+                "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256", "-smp", "1",
+                "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+                "-serial", "stdio", "-machine", "pc,graphics=off",
+                "-netdev", f"tap,id=net0,ifname={tap.name},script=no,downscript=no",
+                "-device", f"virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,host_mtu={tap.mtu}{'' if boot_rom else ',romfile='}",
+                *arguments,
+            ],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+        )  # fmt: skip
+
+    def type(self, text):
+        self.process.stdin.write(text.encode())
+
+    def console(self):
+        # Terminal control sequences are noise here.
+        return re.sub(r"\x1b(c|\[[0-9;?]*[A-Za-z])", "", self.output()).replace("\r", "")
+
+    def wait_for(self, pattern, seconds=BOOT_SECONDS):
+        """Waits until the console shows the pattern; ends with the machine or the bound."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.console())):
+            # In this order: what it said before it ended counts.
+            if not self.alive and not re.search(pattern, self.console()):
+                raise AssertionError(f"the machine ended without showing {pattern!r}:\n{self.said()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{pattern!r} was not shown in {seconds} s:\n{self.said()}")
+            time.sleep(0.05)
+        return found
+
+
+def linux(cache, folder, tap, device="e1.1", kib=24):
+    """Boots the guest of guest/init and returns it."""
+    archive = make_initramfs(cache, folder)
+    words = f"console=ttyS0 quiet panic=-1 mtu={tap.mtu} device={device} kib={kib}"
+    return Machine(tap, "-kernel", cache / "vmlinuz", "-initrd", archive, "-append", words)
+
+
+def results(console):
+    """{"state": "up", ...} from the guest's RESULT lines."""
+    return dict(re.findall(r"^RESULT (\S+) ?(.*?)\s*$", console, re.MULTILINE))
