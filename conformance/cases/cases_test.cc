@@ -1,0 +1,140 @@
+// Holds the cases themselves to account: each passes on the model target, and each is failed by the
+// deviants that it names. A case that cannot fail is worth nothing. Virtual time: the whole takes
+// seconds.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "conformance/deviants/model_port.h"
+#include "conformance/runner/judge.h"
+
+namespace conformance {
+namespace {
+
+using deviants::Deviant;
+using deviants::ModelConfig;
+using deviants::ModelPort;
+
+constexpr size_t kJumboMtu = 9000;
+
+struct Bench {
+  ModelPort port;
+  TargetFacts facts;
+  Context context;
+
+  static ModelConfig config_for(const Case& c) {
+    ModelConfig config;
+    for (const Need need : c.needs) {
+      config.mtu = need == Need::jumbo ? kJumboMtu : config.mtu;
+    }
+    return config;
+  }
+
+  Bench(const Case& c, const Deviant& deviant)
+      : port(config_for(c), deviant),
+        facts(known(port)),
+        context(port, facts, {port.model().config.sectors - 2048, 2048}, {1.0, true}) {
+    context.shared().may_write = true;
+    context.shared().restart = [this] {
+      port.restart();
+      std::optional<Bytes> hello;
+      if (auto f = port.receive(port.now_ns() + port::kNsPerMs)) {
+        hello = f->bytes;
+      }
+      return hello;
+    };
+    // A deviant that hides what every run learns first is judged with what a conforming one would
+    // say.
+    if (learn_target(context) || facts.sectors == 0) {
+      facts.sectors = port.model().config.sectors;
+      facts.sector_count = port.model().max_sectors();
+      facts.identify = port.model().identify();
+    }
+    if (!facts.extensions) {
+      facts.extensions = true;
+    }
+    facts.active_extensions = {"reset",          "tag_inc_le", "tag_inc_be", "tag_random",
+                               "coalesced_read", "congestion", "crc8x4"};
+  }
+
+  static TargetFacts known(ModelPort& port) {
+    TargetFacts facts;
+    facts.mac = port.model().config.mac;
+    facts.shelf = port.model().config.shelf;
+    facts.slot = port.model().config.slot;
+    return facts;
+  }
+};
+
+Deviant conforming() {
+  return deviants::spoils(
+      "none", "",
+      [](const Bytes& q, deviants::ModelTarget&, const deviants::Forward& f) { return f(q); });
+}
+
+std::string told(const CaseResult& r) {
+  std::string out = fmt::format("{}: {}: {}\n", r.id, to_string(r.verdict), r.reason);
+  for (const Finding& f : r.findings) {
+    out += fmt::format("  {} [{}]\n  expected: {}\n  got:      {}\n{}", f.headline, f.clause,
+                       f.expected, f.got, f.detail);
+  }
+  return out;
+}
+
+TEST(Cases, TheListIsSound) {
+  for (const std::string& problem : Registry::all().problems()) {
+    ADD_FAILURE() << problem;
+  }
+  EXPECT_FALSE(Registry::all().cases().empty());
+}
+
+class EachCase : public testing::TestWithParam<const Case*> {};
+
+TEST_P(EachCase, PassesOnTheModel) {
+  const Case& c = *GetParam();
+  Bench bench(c, conforming());
+  const CaseResult r = run_case(bench.context, c);
+  EXPECT_TRUE(r.verdict == Verdict::pass || r.verdict == Verdict::info) << told(r);
+}
+
+TEST_P(EachCase, IsFailedByItsDeviants) {
+  const Case& c = *GetParam();
+  Bench good(c, conforming());
+  const CaseResult usual = run_case(good.context, c);
+  for (const std::string& name : c.fails_on) {
+    const auto it = Registry::all().deviants().find(name);
+    ASSERT_NE(it, Registry::all().deviants().end()) << name;
+    Bench bench(c, it->second);
+    const CaseResult r = run_case(bench.context, c);
+    const bool caught = r.verdict == Verdict::fail || r.verdict == Verdict::warn;
+    // A case that only reports must at least report something else.
+    const bool tells =
+        r.verdict == Verdict::info && (usual.verdict != Verdict::info || usual.reason != r.reason);
+    EXPECT_TRUE(caught || tells) << "deviant '" << name << "' (" << it->second.story
+                                 << ") gets through:\n"
+                                 << told(r);
+  }
+}
+
+std::vector<const Case*> all_cases() {
+  std::vector<const Case*> out;
+  for (const Case& c : Registry::all().cases()) {
+    out.push_back(&c);
+  }
+  return out;
+}
+
+std::string test_name(const testing::TestParamInfo<const Case*>& info) {
+  std::string name = info.param->id;
+  for (char& ch : name) {
+    if (std::isalnum(static_cast<unsigned char>(ch)) == 0) {
+      ch = '_';
+    }
+  }
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Suite, EachCase, testing::ValuesIn(all_cases()), test_name);
+
+}  // namespace
+}  // namespace conformance

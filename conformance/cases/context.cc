@@ -1,0 +1,736 @@
+// What a case works with. All waiting goes through the Port.
+
+#include "conformance/cases/context.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace conformance {
+
+using codec::get;
+using port::kNsPerMs;
+using port::kNsPerUs;
+using port::ReceivedFrame;
+
+namespace {
+
+constexpr unsigned kAttempts = 3;
+constexpr int64_t kGraceMinNs = 2 * kNsPerMs;
+constexpr int64_t kGraceMaxNs = 200 * kNsPerMs;
+constexpr int64_t kPatienceMinNs = 30 * kNsPerMs;
+constexpr int64_t kPatienceMaxNs = 1000 * kNsPerMs;
+constexpr int64_t kBarrierWaitNs = 1500 * kNsPerMs;  // above the pause of a congestion probe
+constexpr unsigned kBarrierAttempts = 3;
+
+Mac destination_of(BytesView frame) {
+  Mac mac{};
+  std::copy_n(frame.begin(), mac.size(), mac.begin());
+  return mac;
+}
+
+bool is_reply_to(BytesView frame, const Mac& mac) {
+  return codec::is_aoe(frame) && codec::is_reply(frame) && destination_of(frame) == mac;
+}
+
+uint32_t tag_of(BytesView frame) {
+  return static_cast<uint32_t>(get(frame, F::tag).value_or(0));
+}
+
+std::string indent(const std::string& text) {
+  std::string out;
+  bool start = true;
+  for (const char c : text) {
+    if (start) {
+      out += "    ";
+    }
+    out += c;
+    start = c == '\n';
+  }
+  return out;
+}
+
+}  // namespace
+
+uint64_t Exchange::field(F id) const {
+  return reply ? get(*reply, id).value_or(~uint64_t{0}) : ~uint64_t{0};
+}
+
+bool Exchange::is_error() const {
+  return reply && field(F::flag_error) == 1;
+}
+
+Bytes Exchange::data() const {
+  if (!reply || reply->size() <= codec::at::ata_data) {
+    return {};
+  }
+  const size_t n = std::min(codec::ata_data_bytes(request), reply->size() - codec::at::ata_data);
+  const auto from = reply->begin() + codec::at::ata_data;
+  return {from, from + static_cast<ptrdiff_t>(n)};
+}
+
+namespace seen {
+bool no_error(const Exchange& x) {
+  return x.answered() && !x.is_error();
+}
+bool good_ata(const Exchange& x) {
+  if (!no_error(x) || x.reply->size() < codec::at::ata_data) {
+    return false;
+  }
+  const uint64_t status = x.field(F::ata_status);
+  return (status & codec::ata::status_drdy) != 0 &&
+         (status & (codec::ata::status_err | codec::ata::status_df)) == 0;
+}
+static bool ata_error(const Exchange& x, uint8_t bit) {
+  return no_error(x) && x.reply->size() >= codec::at::ata_data &&
+         (x.field(F::ata_status) & codec::ata::status_err) != 0 &&
+         (x.field(F::ata_error) & bit) != 0;
+}
+bool ata_abort(const Exchange& x) {
+  return ata_error(x, codec::ata::error_abrt);
+}
+bool ata_idnf(const Exchange& x) {
+  return ata_error(x, codec::ata::error_idnf);
+}
+Outcomes::Test aoe_error(uint8_t code) {
+  return [code](const Exchange& x) { return x.is_error() && x.error() == code; };
+}
+}  // namespace seen
+
+// --- Initiator ---------------------------------------------------------------------------------
+
+uint32_t Initiator::next_tag() {
+  return context_.shared_.tag++;
+}
+
+Bytes Initiator::stamp(Frame frame) {
+  if (frame.is_raw()) {
+    return frame.bytes();
+  }
+  if (!frame.is_set(F::eth_dst)) {
+    frame.dst(context_.facts_.mac);
+  }
+  if (!frame.is_set(F::eth_src)) {
+    frame.src(mac_);
+  }
+  const auto fill = [&](F id, uint64_t value) {
+    if (!frame.is_set(id) && frame.size() >= codec::field(id).offset + codec::field(id).size) {
+      frame.set(id, value);
+    }
+  };
+  fill(F::shelf, context_.facts_.shelf);
+  fill(F::slot, context_.facts_.slot);
+  if (!frame.is_set(F::tag)) {
+    fill(F::tag, next_tag());
+  }
+  if (frame.pads()) {
+    frame.grow(codec::kMinFrameBytes);
+  }
+  return frame.bytes();
+}
+
+void Initiator::send_bytes(const Bytes& bytes) {
+  context_.transmit(bytes);
+}
+
+Bytes Initiator::send(Frame frame) {
+  Bytes bytes = stamp(std::move(frame));
+  context_.transmit(bytes);
+  return bytes;
+}
+
+Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
+  Exchange x;
+  x.request = request;
+  const uint32_t tag = tag_of(request);
+  const auto take = [&] {
+    auto& inbox = context_.inbox_;
+    for (auto it = inbox.begin(); it != inbox.end();) {
+      if (!is_reply_to(it->bytes, mac_)) {
+        ++it;
+        continue;
+      }
+      if (!x.reply && tag_of(it->bytes) == tag) {
+        x.reply = it->bytes;
+        x.replied_ns = it->at_ns;
+      } else if (context_.shared_.tags_sent.count(tag_of(it->bytes)) == 0) {
+        x.strays.push_back(it->bytes);
+      }
+      it = inbox.erase(it);
+    }
+    return x.answered();
+  };
+  const auto forget_old = [&] {
+    auto& inbox = context_.inbox_;
+    inbox.erase(std::remove_if(inbox.begin(), inbox.end(),
+                               [&](const ReceivedFrame& f) { return is_reply_to(f.bytes, mac_); }),
+                inbox.end());
+  };
+  forget_old();
+  int64_t wait_ns = context_.patience_ns();
+  for (unsigned i = 0; i < attempts; ++i) {
+    x.sent_ns = context_.now_ns();
+    ++x.sent;
+    context_.transmit(request);
+    context_.pump(x.sent_ns + wait_ns, take);
+    if (x.answered()) {
+      context_.shared_.repeats += i > 0 ? 1 : 0;
+      return x;
+    }
+    wait_ns *= 2;
+  }
+  // Silence is the target's answer only when the target is there: something came back, or a barrier
+  // does.
+  if (x.strays.empty() && !context_.barrier()) {
+    throw CaseEnd(Verdict::inconclusive,
+                  fmt::format("no answer to this request, nor to a read from another address: the "
+                              "target or the link is gone ({})",
+                              codec::summary(request)));
+  }
+  take();
+  return x;
+}
+
+Exchange Initiator::ask(Frame frame) {
+  return exchange(stamp(std::move(frame)), kAttempts);
+}
+Exchange Initiator::ask_once(Frame frame) {
+  return exchange(stamp(std::move(frame)), 1);
+}
+
+std::vector<ReceivedFrame> Initiator::collect(size_t count, int64_t quiet_ns) {
+  std::vector<ReceivedFrame> got;
+  int64_t last_ns = context_.now_ns();
+  const auto take = [&] {
+    auto& inbox = context_.inbox_;
+    for (auto it = inbox.begin(); it != inbox.end() && got.size() < count;) {
+      if (is_reply_to(it->bytes, mac_)) {
+        last_ns = std::max(last_ns, it->at_ns);
+        got.push_back(std::move(*it));
+        it = inbox.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    return got.size() >= count;
+  };
+  while (!take() && context_.now_ns() < last_ns + quiet_ns) {
+    context_.pump(last_ns + quiet_ns, take);
+  }
+  return got;
+}
+
+std::optional<ReceivedFrame> Initiator::await_tag(uint32_t tag, int64_t wait_ns) {
+  std::optional<ReceivedFrame> found;
+  context_.pump(context_.now_ns() + wait_ns, [&] {
+    auto& inbox = context_.inbox_;
+    for (auto it = inbox.begin(); it != inbox.end(); ++it) {
+      if (is_reply_to(it->bytes, mac_) && tag_of(it->bytes) == tag) {
+        found = std::move(*it);
+        inbox.erase(it);
+        return true;
+      }
+    }
+    return false;
+  });
+  return found;
+}
+
+// --- Context -----------------------------------------------------------------------------------
+
+Context::Context(port::Port& port, TargetFacts& facts, Scratch scratch, Settings settings)
+    : port_(port), facts_(facts), scratch_(scratch), settings_(settings) {
+  Mac mac = port.mac();
+  mac[0] = static_cast<uint8_t>((mac[0] | 0x02) & ~0x01);
+  mac[1] ^= 0xfe;
+  shared_.prober = std::make_unique<Initiator>(*this, mac);
+}
+
+const Mac& Context::prober_mac() {
+  return shared_.prober->mac();
+}
+
+Initiator& Context::initiator(size_t n) {
+  while (shared_.initiators.size() <= n) {
+    const size_t i = shared_.initiators.size();
+    Mac mac = port_.mac();
+    if (i > 0) {  // locally administered addresses beside the interface's own
+      mac[0] = static_cast<uint8_t>((mac[0] | 0x02) & ~0x01);
+      mac[1] = static_cast<uint8_t>(mac[1] ^ i);
+      mac[2] = static_cast<uint8_t>(mac[2] ^ (i >> 8) ^ 0xa0);
+    }
+    shared_.initiators.push_back(std::make_unique<Initiator>(*this, mac));
+  }
+  return *shared_.initiators[n];
+}
+
+uint8_t Context::sectors_max() const {
+  const uint64_t fit = (port_.mtu() + 14 - codec::at::ata_data) / codec::kSectorBytes;
+  return static_cast<uint8_t>(std::min<uint64_t>({fit, facts_.max_sectors(), 255}));
+}
+
+int64_t Context::scaled(int64_t ns) const {
+  return static_cast<int64_t>(static_cast<double>(ns) * settings_.time_scale);
+}
+int64_t Context::grace_ns() const {
+  return scaled(std::clamp(4 * rtt_ns_, kGraceMinNs, kGraceMaxNs));
+}
+int64_t Context::patience_ns() const {
+  return scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs));
+}
+
+void Context::transmit(const Bytes& bytes) {
+  if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
+    throw Interrupted();
+  }
+  constexpr size_t suspects_max = 64;
+  if (shared_.since_last_reply.size() < suspects_max) {
+    shared_.since_last_reply.push_back(bytes);
+  }
+  shared_.tags_sent.insert(tag_of(bytes));
+  if (get(bytes, F::command) == codec::command::extension && bytes.size() >= 12) {
+    Mac from{};
+    std::copy_n(bytes.begin() + 6, from.size(), from.begin());
+    shared_.negotiated[from] = true;
+  }
+  ++shared_.frames_sent;
+  if (shared_.tap) {
+    shared_.tap(true, port_.now_ns(), bytes);
+  }
+  port_.send(bytes);
+}
+
+void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
+  for (;;) {
+    if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
+      throw Interrupted();
+    }
+    if (done()) {
+      return;
+    }
+    auto frame = port_.receive(until_ns);
+    if (frame) {
+      if (shared_.tap) {
+        shared_.tap(false, frame->at_ns, frame->bytes);
+      }
+      if (codec::is_aoe(frame->bytes) && codec::is_reply(frame->bytes)) {
+        shared_.since_last_reply.clear();
+        inbox_.push_back(std::move(*frame));
+      }
+      continue;
+    }
+    if (port_.now_ns() >= until_ns) {
+      done();
+      return;
+    }
+  }
+}
+
+void Context::sleep(int64_t ns) {
+  pump(now_ns() + ns, [] { return false; });
+}
+
+bool Context::barrier() {
+  Initiator& who = barrier_by_ != nullptr ? *barrier_by_ : *shared_.prober;
+  const int64_t wait_ns = scaled(kBarrierWaitNs) / kBarrierAttempts;
+  const std::vector<Bytes> suspects = shared_.since_last_reply;
+  for (unsigned i = 0; i < kBarrierAttempts; ++i) {
+    const Bytes request = who.send(codec::read_request(0, 1));
+    bool alive = false;
+    // Any reply to the asker is a sign of life: a target whose tags are wrong is not dead.
+    pump(now_ns() + wait_ns, [&] {
+      auto it = std::find_if(inbox_.begin(), inbox_.end(), [&](const ReceivedFrame& f) {
+        return is_reply_to(f.bytes, who.mac()) &&
+               (tag_of(f.bytes) == tag_of(request) || barrier_by_ == nullptr);
+      });
+      if (it != inbox_.end()) {
+        inbox_.erase(it);
+        alive = true;
+      }
+      return alive;
+    });
+    if (alive) {
+      return true;
+    }
+  }
+  shared_.since_last_reply = suspects;  // the barrier's own reads did not kill it
+  return false;
+}
+
+void Context::measure_rtt() {
+  std::vector<int64_t> samples;
+  constexpr int samples_wanted = 5;
+  for (int i = 0; i < samples_wanted; ++i) {
+    const int64_t start_ns = now_ns();
+    if (barrier()) {
+      samples.push_back(now_ns() - start_ns);
+    }
+  }
+  if (!samples.empty()) {
+    std::sort(samples.begin(), samples.end());
+    rtt_ns_ = std::max<int64_t>(samples[samples.size() / 2], 10 * kNsPerUs);
+  }
+}
+
+Verdict Context::broken() const {
+  switch (level_) {
+    case Level::must:
+    case Level::interop:
+      return Verdict::fail;
+    case Level::should:
+      return Verdict::warn;
+    case Level::may:
+      return Verdict::info;
+  }
+  return Verdict::fail;
+}
+
+std::string Context::describe(const Exchange* x, const Marks& marks) {
+  if (x == nullptr) {
+    return {};
+  }
+  std::string out = fmt::format("  request ({} bytes, sent {}):\n", x->request.size(),
+                                x->sent == 1 ? "once" : fmt::format("{} times", x->sent));
+  out += indent(codec::dump(x->request));
+  out += indent(codec::hexdump(x->request));
+  const auto show = [&](const char* what, const Bytes& frame) {
+    codec::Hints hints;
+    hints.request = &x->request;
+    out += fmt::format("  {} ({} bytes):\n", what, frame.size());
+    out += indent(codec::dump(frame, marks, hints));
+    out += indent(codec::hexdump(frame, marks));
+  };
+  if (x->reply) {
+    show("reply", *x->reply);
+  } else {
+    out += "  reply: none\n";
+    if (!x->strays.empty()) {
+      show("this came instead", x->strays.front());
+    }
+  }
+  return out;
+}
+
+void Context::fail(const std::string& headline, const std::string& expected, const std::string& got,
+                   const Exchange* x, const Marks& marks) {
+  findings_.push_back({broken(), clause_, headline, expected, got, describe(x, marks)});
+  throw CaseEnd(broken(), headline);
+}
+
+void Context::info(std::string text) {
+  findings_.push_back({Verdict::info, clause_, std::move(text), {}, {}, {}});
+}
+
+void Context::warn(std::string text, const Exchange* x, const Marks& marks) {
+  findings_.push_back({Verdict::warn, clause_, std::move(text), {}, {}, describe(x, marks)});
+}
+
+void Context::unsupported(std::string why) {
+  throw CaseEnd(Verdict::unsupported, std::move(why));
+}
+void Context::inconclusive(std::string why) {
+  throw CaseEnd(Verdict::inconclusive, std::move(why));
+}
+
+void Context::unsupported_if_refused(const Exchange& x, bool silence_too) {
+  if (x.is_error() && x.error() == codec::aoe_error::bad_command) {
+    unsupported("refused with error 1 (unrecognized command)");
+  }
+  if (silence_too && !x.answered()) {
+    unsupported("met with silence");
+  }
+}
+
+const Bytes& Context::expect_answer(const Exchange& x) {
+  if (!x.answered()) {
+    fail(x.strays.empty() ? "the target did not answer" : "no reply carries the request's tag",
+         fmt::format("a reply with tag {:#010x}", tag_of(x.request)),
+         x.strays.empty() ? "silence, while a read from another address was answered"
+                          : fmt::format("a reply with tag {:#010x}", tag_of(x.strays.front())),
+         &x, {F::tag});
+  }
+  return *x.reply;
+}
+
+void Context::expect_field(const Exchange& x, F id, uint64_t value) {
+  expect_answer(x);
+  const codec::Field& f = codec::field(id);
+  const auto got = get(*x.reply, id);
+  if (!got) {
+    fail(fmt::format("the reply ends before {}", f.name), fmt::format("{} = {:#x}", f.name, value),
+         fmt::format("{} bytes", x.reply->size()), &x, {id});
+  }
+  if (*got != value) {
+    fail(fmt::format("{} is wrong in the reply", f.name),
+         fmt::format("{} = {} ({:#x})", f.name, value, value),
+         fmt::format("{} = {} ({:#x})", f.name, *got, *got), &x, {id});
+  }
+}
+
+void Context::expect_no_error(const Exchange& x) {
+  expect_answer(x);
+  if (x.is_error() || x.error() != 0) {
+    fail("the request was refused", "no error (E clear, error code 0)",
+         fmt::format("E = {}, error = {}", x.field(F::flag_error), x.error()), &x,
+         {F::flag_error, F::error});
+  }
+}
+
+void Context::expect_error(const Exchange& x, uint8_t code) {
+  expect_answer(x);
+  if (!x.is_error() || x.error() != code) {
+    fail("the request was not refused as it should be", fmt::format("E set, error = {}", code),
+         fmt::format("E = {}, error = {}", x.field(F::flag_error), x.error()), &x,
+         {F::flag_error, F::error});
+  }
+}
+
+void Context::expect_good_ata(const Exchange& x) {
+  expect_no_error(x);
+  if (!seen::good_ata(x)) {
+    fail(
+        "the ATA command did not succeed", "status with DRDY, without ERR and DF",
+        fmt::format("status {:#04x}, error {:#04x}", x.field(F::ata_status), x.field(F::ata_error)),
+        &x, {F::ata_status, F::ata_error});
+  }
+}
+
+void Context::expect_ata_error(const Exchange& x, uint8_t error_bit) {
+  expect_no_error(x);
+  if (!seen::ata_error(x, error_bit)) {
+    fail(
+        "the ATA command did not end with the right error",
+        fmt::format("status with ERR, error register with {:#04x}", error_bit),
+        fmt::format("status {:#04x}, error {:#04x}", x.field(F::ata_status), x.field(F::ata_error)),
+        &x, {F::ata_status, F::ata_error});
+  }
+}
+
+void Context::expect_data(const Exchange& x, BytesView data) {
+  expect_answer(x);
+  const Bytes& r = *x.reply;
+  if (r.size() < codec::at::ata_data + data.size()) {
+    fail("the reply carries too little data", fmt::format("{} bytes of data", data.size()),
+         fmt::format("{} bytes",
+                     r.size() < codec::at::ata_data ? 0 : r.size() - codec::at::ata_data),
+         &x, {codec::Mark(codec::at::ata_data, r.size())});
+  }
+  for (size_t i = 0; i < data.size(); ++i) {
+    const size_t at = codec::at::ata_data + i;
+    if (r[at] != data[i]) {
+      fail("the data is wrong",
+           fmt::format("byte {} of the data (sector {}): {}", i, i / codec::kSectorBytes,
+                       codec::hex(data.subspan(i), 8)),
+           codec::hex(BytesView(r).subspan(at), 8), &x, {codec::Mark(at, 1)});
+    }
+  }
+}
+
+void Context::expect_config_string(const Exchange& x, BytesView text) {
+  expect_answer(x);
+  const auto got = codec::config_string(*x.reply);
+  const uint64_t length = x.field(F::cfg_length);
+  const Marks marks{F::cfg_length, codec::Mark(codec::at::cfg_string, got ? got->size() : 1)};
+  if (!got || length != text.size() ||
+      !std::equal(text.begin(), text.end(), got->begin(), got->end())) {
+    fail("the config string in the reply is wrong",
+         fmt::format("{} ({} bytes)", codec::quoted(text), text.size()),
+         got ? fmt::format("{} (length field {}, {} bytes in the frame)", codec::quoted(*got),
+                           length, got->size())
+             : "no config reply",
+         &x, marks);
+  }
+}
+
+void Context::expect_config_string(const Exchange& x, std::string_view text) {
+  expect_config_string(x, BytesView(codec::bytes_of(text)));
+}
+
+void Context::expect_silence(Initiator& from, Frame frame) {
+  expect_silence_bytes(from, from.stamp(std::move(frame)));
+}
+
+void Context::expect_silence_bytes(Initiator& from, const Bytes& bytes) {
+  Exchange x;
+  x.request = bytes;
+  x.sent = 1;
+  x.sent_ns = now_ns();
+  const auto is_answer = [&](const ReceivedFrame& f) {
+    if (!codec::is_aoe(f.bytes) || !codec::is_reply(f.bytes) || f.at_ns < x.sent_ns) {
+      return false;
+    }
+    const Mac to = destination_of(f.bytes);
+    if (shared_.prober && to == shared_.prober->mac()) {
+      return false;
+    }
+    return tag_of(f.bytes) == tag_of(bytes) ||
+           (to == from.mac() && shared_.tags_sent.count(tag_of(f.bytes)) == 0);
+  };
+  inbox_.clear();
+  transmit(bytes);
+  const bool alive = barrier();
+  pump(now_ns() + grace_ns(), [&] { return std::any_of(inbox_.begin(), inbox_.end(), is_answer); });
+  const auto it = std::find_if(inbox_.begin(), inbox_.end(), is_answer);
+  if (it != inbox_.end()) {
+    x.reply = it->bytes;
+    fail("the target answered what it must not answer", "silence", codec::summary(it->bytes), &x);
+  }
+  if (!alive) {
+    throw CaseEnd(
+        Verdict::inconclusive,
+        fmt::format("silence, but a read from another address was not answered either ({})",
+                    codec::summary(bytes)));
+  }
+}
+
+void Context::expect_clean_padding(const Exchange& x, codec::Hints hints) {
+  expect_answer(x);
+  hints.request = &x.request;
+  const Bytes& r = *x.reply;
+  for (size_t i = codec::described_end(r, hints); i < r.size(); ++i) {
+    const bool own = i < x.request.size() && r[i] == x.request[i];
+    if (r[i] != 0 && !own) {
+      fail("bytes that are not the sender's stand behind the end of the reply",
+           "zeros, or the request's own bytes",
+           fmt::format("byte {}: {}", i, codec::hex(BytesView(r).subspan(i), 16)), &x,
+           {codec::Mark(i, r.size() - i)});
+    }
+  }
+}
+
+void Context::expect_not_planted(const Bytes& request, const Bytes& reply) {
+  Exchange x;
+  x.request = request;
+  x.reply = reply;
+  x.sent = 1;
+  expect_not_planted(x);
+}
+
+void Context::expect_not_planted(const Exchange& x) {
+  constexpr size_t piece = 6;  // shorter pieces arise by chance
+  if (!x.reply || planted_.size() < piece) {
+    return;
+  }
+  const Bytes& r = *x.reply;
+  Bytes ring = planted_;
+  ring.insert(ring.end(), planted_.begin(), planted_.end());  // a piece may begin anywhere
+  for (size_t i = codec::at::argument; i + piece <= r.size(); ++i) {
+    const auto from = r.begin() + static_cast<ptrdiff_t>(i);
+    const auto found = std::search(ring.begin(), ring.end(), from, from + piece);
+    if (found != ring.end()) {
+      fail("another host's bytes are in the reply", "nothing that another source address sent",
+           fmt::format("byte {}: {}", i, codec::quoted(BytesView(r).subspan(i), 24)), &x,
+           {codec::Mark(i, piece)});
+    }
+  }
+}
+
+void Context::expect(bool holds, const Exchange& x, const std::string& expected,
+                     const std::string& got, const Marks& marks) {
+  if (!holds) {
+    fail(expected + ": it is not so", expected, got, &x, marks);
+  }
+}
+
+void Context::expect(bool holds, const std::string& expected, const std::string& got) {
+  if (!holds) {
+    fail(expected + ": it is not so", expected, got);
+  }
+}
+
+void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& marks) {
+  for (const Outcomes::Outcome& o : outcomes.all()) {
+    if (!o.test(x)) {
+      continue;
+    }
+    if (o.verdict == Verdict::pass) {
+      return;
+    }
+    findings_.push_back({o.verdict,
+                         clause_,
+                         o.seen,
+                         {},
+                         o.seen,
+                         o.verdict == Verdict::info ? std::string() : describe(&x, marks)});
+    if (o.verdict == Verdict::fail) {
+      throw CaseEnd(Verdict::fail, o.seen);
+    }
+    return;
+  }
+  std::string expected;
+  for (const Outcomes::Outcome& o : outcomes.all()) {
+    if (o.verdict != Verdict::fail) {
+      expected += (expected.empty() ? "" : "; or ") + o.seen;
+    }
+  }
+  fail("none of the allowed answers", expected, x.reply ? codec::summary(*x.reply) : "silence", &x,
+       marks);
+}
+
+const Bytes& Context::plant(Initiator& from) {
+  // Sixteen bytes that nobody else sends, new each time, none of them zero.
+  planted_ = codec::bytes_of(fmt::format("~Pl4nT{:06x}!oE~", ++plant_serial_));
+  for (uint8_t& b : planted_) {
+    b |= 0x80;  // not text: no config string and no sector of a test disk looks like it
+  }
+  const size_t full = frame_max();
+  // An unknown command with a body that fills the frame, and a config read with a long tail.
+  Frame unknown = codec::header_only(0xef);
+  unknown.fill_after(codec::at::argument, planted_, full);
+  from.ask(unknown);
+  Frame config = codec::config_request(codec::ccmd::read);
+  config.fill_after(codec::at::cfg_string, planted_, full);
+  from.ask(config);
+  if (shared_.may_write && scratch_.count > 0) {
+    const uint8_t count = static_cast<uint8_t>(std::min<uint64_t>(sectors_max(), scratch_.count));
+    Bytes data(size_t{count} * codec::kSectorBytes);
+    for (size_t i = 0; i < data.size(); ++i) {
+      data[i] = planted_[i % planted_.size()];
+    }
+    from.ask(codec::write_request(scratch_.lba, data));
+    from.ask(codec::read_request(scratch_.lba, count));
+  }
+  return planted_;
+}
+
+std::optional<Bytes> Context::restart_target() {
+  if (!shared_.restart) {
+    throw CaseEnd(Verdict::skip, "needs --target-command: the suite cannot restart this target");
+  }
+  inbox_.clear();
+  return shared_.restart();
+}
+
+void Context::begin_case(std::string first_clause, Level level) {
+  clause_ = std::move(first_clause);
+  level_ = level;
+  findings_.clear();
+  undo_.clear();
+  inbox_.clear();
+  planted_.clear();
+  barrier_by_ = nullptr;
+  shared_.negotiated.clear();
+  shared_.tags_sent.clear();
+}
+
+void Context::run_undo() {
+  while (!undo_.empty()) {
+    auto undo = std::move(undo_.back());
+    undo_.pop_back();
+    undo();
+  }
+}
+
+void Context::reset_sessions() {
+  const auto negotiated = shared_.negotiated;  // asking adds to it
+  for (const auto& [mac, unused] : negotiated) {
+    for (const auto& initiator : shared_.initiators) {
+      if (initiator->mac() == mac) {
+        initiator->ask(codec::extension_request({"reset"}, facts_.ext_order));
+      }
+    }
+  }
+  shared_.negotiated.clear();
+}
+
+}  // namespace conformance

@@ -1,0 +1,295 @@
+#pragma once
+// What a case works with: initiators (source addresses) on one Port, questions and their answers,
+// and verifiers whose messages all look alike. All waiting goes through the Port; a case never sees
+// a wall clock, a socket or the runner.
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+
+#include "conformance/cases/verdict.h"
+#include "conformance/codec/build.h"
+#include "conformance/port/port.h"
+
+namespace conformance {
+
+using codec::Bytes;
+using codec::BytesView;
+using codec::F;
+using codec::Frame;
+using codec::Mac;
+using codec::Marks;
+
+class Context;
+
+// What the suite learnt about the target before the first case.
+struct TargetFacts {
+  Mac mac{};
+  uint16_t shelf = 0;
+  uint8_t slot = 0;
+  uint64_t aoe_version = 0;
+  uint64_t buffer_count = 0;
+  uint64_t firmware = 0;
+  uint64_t sector_count = 0;  // as advertised; 0 means 2
+  uint64_t sectors = 0;       // of the disk
+  Bytes identify;
+  std::string model, serial, revision;
+  bool extensions = false;  // answers command 0x23 with a table
+  codec::Order ext_order = codec::Order::little;
+  std::vector<std::string> active_extensions;  // came back in upper case when asked
+  uint64_t max_sectors() const { return sector_count == 0 ? 2 : sector_count; }
+};
+
+// Sectors that the suite may write to; saved before and restored after.
+struct Scratch {
+  uint64_t lba = 0;
+  uint64_t count = 0;
+};
+
+struct Settings {
+  double time_scale = 1.0;
+  bool has_target_command = false;
+};
+
+// A question and its answer.
+struct Exchange {
+  Bytes request;
+  std::optional<Bytes>
+      reply;  // the first that matches: R set, to the sender, with the request's tag
+  std::vector<Bytes> strays;  // other replies to the sender meanwhile
+  unsigned sent = 0;          // how often the request went out
+  int64_t sent_ns = 0;        // the last time
+  int64_t replied_ns = 0;
+
+  bool answered() const { return reply.has_value(); }
+  uint64_t field(F id) const;  // of the reply; ~0 when it is not there
+  bool is_error() const;       // the E flag of the reply
+  uint64_t error() const { return field(F::error); }
+  Bytes data() const;  // of the reply, from byte 36, as long as the request asks for
+};
+
+// What a document leaves open: each sensible answer with its own verdict.
+class Outcomes {
+ public:
+  using Test = std::function<bool(const Exchange&)>;
+  Outcomes& pass(std::string seen, Test test) { return add(Verdict::pass, seen, test); }
+  Outcomes& info(std::string seen, Test test) { return add(Verdict::info, seen, test); }
+  Outcomes& warn(std::string seen, Test test) { return add(Verdict::warn, seen, test); }
+  Outcomes& fail(std::string seen, Test test) { return add(Verdict::fail, seen, test); }
+
+  struct Outcome {
+    Verdict verdict;
+    std::string seen;
+    Test test;
+  };
+  const std::vector<Outcome>& all() const { return all_; }
+
+ private:
+  Outcomes& add(Verdict v, std::string seen, Test test) {
+    all_.push_back({v, std::move(seen), std::move(test)});
+    return *this;
+  }
+  std::vector<Outcome> all_;
+};
+
+namespace seen {  // tests for Outcomes
+inline bool silence(const Exchange& x) {
+  return !x.answered();
+}
+inline bool anything(const Exchange&) {
+  return true;
+}
+inline bool answer(const Exchange& x) {
+  return x.answered();
+}
+bool good_ata(const Exchange& x);  // DRDY, no ERR, no DF, E clear
+bool ata_abort(const Exchange& x);
+bool ata_idnf(const Exchange& x);
+bool no_error(const Exchange& x);  // E clear
+Outcomes::Test aoe_error(uint8_t code);
+}  // namespace seen
+
+// One source address.
+class Initiator {
+ public:
+  Initiator(Context& context, Mac mac) : context_(context), mac_(mac) {}
+  const Mac& mac() const { return mac_; }
+
+  // Sends until it is answered (three times at most, the same bytes), and proves by a barrier that
+  // the target lives when it is not. Throws what makes the case inconclusive when the target is
+  // gone.
+  Exchange ask(Frame frame);
+  // The same, but sent once only: for what must not be repeated.
+  Exchange ask_once(Frame frame);
+  // Sends and does not wait. Returns the bytes as they went out.
+  Bytes send(Frame frame);
+  // Fills in what the maker of the frame left open (addresses, shelf, slot, tag, padding), as send
+  // does.
+  Bytes stamp(Frame frame);
+  void send_bytes(const Bytes& bytes);
+  // Replies to this address that have arrived and that nobody has taken, waiting until `count` are
+  // there or none came for `quiet_ns`.
+  std::vector<port::ReceivedFrame> collect(size_t count, int64_t quiet_ns);
+  // The reply with this tag, waiting for it at most `wait_ns`.
+  std::optional<port::ReceivedFrame> await_tag(uint32_t tag, int64_t wait_ns);
+  uint32_t next_tag();
+
+ private:
+  friend class Context;
+  Exchange exchange(const Bytes& request, unsigned attempts);
+  Context& context_;
+  Mac mac_;
+};
+
+// Thrown by verifiers to end a case; the runner turns them into verdicts.
+struct CaseEnd : std::exception {
+  Verdict verdict;
+  std::string reason;
+  CaseEnd(Verdict v, std::string r) : verdict(v), reason(std::move(r)) {}
+  const char* what() const noexcept override { return reason.c_str(); }
+};
+struct Interrupted : std::exception {};
+
+class Context {
+ public:
+  Context(port::Port& port, TargetFacts& facts, Scratch scratch, Settings settings);
+
+  // Initiators 0, 1, 2...: the interface's own address first, then others. The same for the whole
+  // run.
+  Initiator& initiator(size_t n = 0);
+  Initiator& a() { return initiator(0); }
+  Initiator& b() { return initiator(1); }
+  Initiator& c() { return initiator(2); }
+
+  const TargetFacts& target() const { return facts_; }
+  const Scratch& scratch() const { return scratch_; }
+  port::Port& port() { return port_; }
+  size_t frame_max() const { return port_.mtu() + 14; }
+  // Sectors that fit both a frame of this link and the target's advertised limit.
+  uint8_t sectors_max() const;
+
+  // --- Verifiers. Each fails the case (throws) with the same kind of message. ---
+  // The clause that the following verifiers speak for; the case's first one until told.
+  void clause(std::string id) { clause_ = std::move(id); }
+  // What a broken expectation means from here on: fail for a MUST, warn for a SHOULD.
+  void level(Level level) { level_ = level; }
+
+  const Bytes& expect_answer(const Exchange& x);
+  void expect_field(const Exchange& x, F id, uint64_t value);
+  void expect_no_error(const Exchange& x);             // answered, E clear, error code 0
+  void expect_error(const Exchange& x, uint8_t code);  // answered, E set, this code
+  void expect_good_ata(const Exchange& x);             // no AoE error; DRDY, no ERR, no DF
+  void expect_ata_error(const Exchange& x, uint8_t error_bit);
+  void expect_data(const Exchange& x, BytesView data);
+  void expect_config_string(const Exchange& x, BytesView text);
+  void expect_config_string(const Exchange& x, std::string_view text);
+  // The frame is not answered: a barrier behind it is, and a short grace goes by.
+  void expect_silence(Initiator& from, Frame frame);
+  void expect_silence_bytes(Initiator& from, const Bytes& bytes);
+  // Nothing stands behind what the reply's fields describe but zeros or the request's own bytes.
+  void expect_clean_padding(const Exchange& x, codec::Hints hints = {});
+  // None of the bytes that plant() left behind are in the reply.
+  void expect_not_planted(const Exchange& x);
+  void expect_not_planted(const Bytes& request, const Bytes& reply);
+  // Any other expectation.
+  void expect(bool holds, const Exchange& x, const std::string& expected, const std::string& got,
+              const Marks& marks = {});
+  void expect(bool holds, const std::string& expected, const std::string& got);
+  // The verdict of the first outcome that fits; none: fails with all of them listed.
+  void judge(const Exchange& x, const Outcomes& outcomes, const Marks& marks = {});
+
+  // --- Remarks that do not end the case. ---
+  void info(std::string text);
+  void warn(std::string text, const Exchange* x = nullptr, const Marks& marks = {});
+  // --- Ends. ---
+  [[noreturn]] void fail(const std::string& headline, const std::string& expected,
+                         const std::string& got, const Exchange* x = nullptr,
+                         const Marks& marks = {});
+  [[noreturn]] void unsupported(std::string why);
+  [[noreturn]] void inconclusive(std::string why);
+  // Refused with error 1 (or, where that is sensible, met with silence): the case ends as
+  // `unsupported`.
+  void unsupported_if_refused(const Exchange& x, bool silence_too = false);
+
+  // --- Nothing of one host may reach another. ---
+  // Leaves bytes that nobody else sends in the target's buffers, from another source address: long
+  // config reads, error frames, and a written and read sector when writing is allowed. Returns the
+  // pattern.
+  const Bytes& plant(Initiator& from);
+
+  // --- Time. ---
+  int64_t now_ns() { return port_.now_ns(); }
+  int64_t rtt_ns() const { return rtt_ns_; }
+  // Long enough for a reply that is on its way; short enough to do a hundred times.
+  int64_t grace_ns() const;
+  int64_t patience_ns() const;  // the wait for an answer before the first retry
+  int64_t scaled(int64_t ns) const;
+  void sleep(int64_t ns);  // receives meanwhile
+  // A good request from the liveness address is answered. A sign of life, and a barrier: what was
+  // sent before it has been looked at. Does not touch anybody's session.
+  bool barrier();
+  // Who asks the barrier's question, for a case in which the usual one is locked out. Until the
+  // case ends.
+  void barrier_by(Initiator& who) { barrier_by_ = &who; }
+  // The usual one's address: put it on a mask or reserve list, and barriers work on.
+  const Mac& prober_mac();
+
+  // --- For the target's own state. ---
+  // Restarts the target (needs target_command). The announcement, when it came.
+  std::optional<Bytes> restart_target();
+  // Run when the case is over, whatever its verdict, last added first.
+  void after(std::function<void()> undo) { undo_.push_back(std::move(undo)); }
+
+  // --- For the runner. ---
+  struct Shared {
+    std::function<bool()> interrupted;
+    std::function<std::optional<Bytes>()> restart;  // start the target again; its announcement
+    std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
+    bool may_write = false;
+    std::deque<std::unique_ptr<Initiator>> initiators;
+    std::unique_ptr<Initiator> prober;
+    uint32_t tag = 0x00a0e001;
+    std::set<uint32_t> tags_sent;
+    uint64_t frames_sent = 0;
+    uint64_t repeats = 0;  // requests that were sent again and answered then
+    std::vector<Bytes>
+        since_last_reply;  // frames that nothing has come back after: the suspects of a death
+    std::map<Mac, bool> negotiated;  // who has sent command 0x23 in this case
+  };
+  void begin_case(std::string first_clause, Level level);
+  void run_undo();
+  void reset_sessions();
+  std::vector<Finding> take_findings() { return std::move(findings_); }
+  Shared& shared() { return shared_; }
+  void measure_rtt();
+  TargetFacts& facts() { return facts_; }
+  void set_uninterruptible(bool on) { uninterruptible_ = on; }
+
+ private:
+  friend class Initiator;
+  // Receives until `until_ns` or until `done` says so.
+  void pump(int64_t until_ns, const std::function<bool()>& done);
+  void transmit(const Bytes& bytes);
+  std::string describe(const Exchange* x, const Marks& marks);
+  Verdict broken() const;
+  std::vector<port::ReceivedFrame> inbox_;
+  port::Port& port_;
+  TargetFacts& facts_;
+  Scratch scratch_;
+  Settings settings_;
+  int64_t rtt_ns_ = 1'000'000;
+  std::string clause_;
+  Level level_ = Level::must;
+  std::vector<Finding> findings_;
+  std::vector<std::function<void()>> undo_;
+  Initiator* barrier_by_ = nullptr;
+  Bytes planted_;
+  uint32_t plant_serial_ = 0;
+  bool uninterruptible_ = false;
+  Shared shared_;
+};
+
+}  // namespace conformance

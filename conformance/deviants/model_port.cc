@@ -1,0 +1,94 @@
+// A Port to the model target in process, in virtual time.
+
+#include "conformance/deviants/model_port.h"
+
+#include <algorithm>
+
+namespace conformance::deviants {
+
+namespace {
+Deviant conforming() {
+  return spoils("none", "conforms",
+                [](const Bytes& request, ModelTarget&, const Forward& f) { return f(request); });
+}
+
+ModelConfig configured(ModelConfig config, const Deviant& deviant) {
+  if (deviant.configure) {
+    deviant.configure(config);
+  }
+  return config;
+}
+}  // namespace
+
+ModelPort::ModelPort(ModelConfig config) : ModelPort(std::move(config), conforming()) {}
+
+ModelPort::ModelPort(ModelConfig config, const Deviant& deviant)
+    : model_(configured(std::move(config), deviant)),
+      deviant_(deviant),
+      middleware_(deviant.make()) {}
+
+void ModelPort::restart() {
+  queue_.clear();
+  model_.restart();
+  middleware_ = deviant_.make();
+  if (deviant_.on_restart) {
+    deviant_.on_restart(model_);
+  }
+  free_at_ns_ = now_ns_;
+  const Bytes hello = model_.announcement();
+  // What a target says by itself passes its deviant like an answer to nobody.
+  for (Answer& a : middleware_(hello, model_, [&](const Bytes&) { return Answers{{hello, 0}}; })) {
+    to_us_.insert({now_ns_ + kWireNs + a.delay_ns, order_++, std::move(a.bytes)});
+  }
+}
+
+void ModelPort::send(BytesView frame) {
+  // Serve what is due before this frame arrives, so that the queue's length is true.
+  while (next_service_ns() && *next_service_ns() <= now_ns_) {
+    serve_one();
+  }
+  if (queue_.size() < model_.config.buffer_count) {
+    queue_.emplace_back(now_ns_ + kWireNs, Bytes(frame.begin(), frame.end()));
+  }
+  now_ns_ += kWireNs / 4;  // a sender is quicker than the target, as on real links
+}
+
+std::optional<int64_t> ModelPort::next_service_ns() const {
+  if (queue_.empty()) {
+    return std::nullopt;
+  }
+  return std::max({queue_.front().first, free_at_ns_, model_.paused_until_ns});
+}
+
+void ModelPort::serve_one() {
+  const int64_t at_ns = *next_service_ns();
+  const Bytes frame = std::move(queue_.front().second);
+  queue_.pop_front();
+  const Answers answers = middleware_(
+      frame, model_, [&](const Bytes& request) { return model_.on_frame(request, at_ns); });
+  free_at_ns_ = at_ns + ModelTarget::kServiceNs;
+  for (const Answer& a : answers) {
+    to_us_.insert({at_ns + a.delay_ns + kWireNs, order_++, a.bytes});
+  }
+}
+
+std::optional<port::ReceivedFrame> ModelPort::receive(int64_t deadline_ns) {
+  for (;;) {
+    const auto service = next_service_ns();
+    const bool reply_first = !to_us_.empty() && (!service || to_us_.begin()->at_ns <= *service);
+    const int64_t next = reply_first ? to_us_.begin()->at_ns : service.value_or(INT64_MAX);
+    if (next > deadline_ns && next > now_ns_) {
+      now_ns_ = std::max(now_ns_, deadline_ns);
+      return std::nullopt;
+    }
+    now_ns_ = std::max(now_ns_, next);
+    if (!reply_first) {
+      serve_one();
+      continue;
+    }
+    auto node = to_us_.extract(to_us_.begin());
+    return port::ReceivedFrame{std::move(node.value().bytes), now_ns_};
+  }
+}
+
+}  // namespace conformance::deviants

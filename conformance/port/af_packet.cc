@@ -1,0 +1,156 @@
+// A Port on a network interface.
+
+#include "conformance/port/af_packet.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+namespace conformance::port {
+
+namespace {
+constexpr uint16_t kAoeEtherType = 0x88a2;
+constexpr int kReceiveBufferBytes = 16
+                                    << 20;  // a burst of 1,000 jumbo replies must not be lost here
+constexpr size_t kFrameBytesMax = 65536;
+
+int64_t clock_ns(clockid_t id) {
+  timespec t{};
+  clock_gettime(id, &t);
+  return t.tv_sec * kNsPerSecond + t.tv_nsec;
+}
+
+std::string reason() {
+  return std::strerror(errno);
+}
+
+ifreq request_for(const std::string& interface) {
+  ifreq r{};
+  if (interface.size() >= sizeof r.ifr_name) {
+    throw PortError(fmt::format("interface '{}': the name is too long", interface));
+  }
+  std::memcpy(r.ifr_name, interface.data(), interface.size());
+  return r;
+}
+}  // namespace
+
+AfPacketPort::AfPacketPort(const std::string& interface)
+    : interface_(interface), buffer_(kFrameBytesMax) {
+  ifreq r = request_for(interface);
+  fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd_ < 0) {
+    throw PortError(fmt::format("raw socket: {} (run as root, or with CAP_NET_RAW)", reason()));
+  }
+  try {
+    if (ioctl(fd_, SIOCGIFINDEX, &r) < 0) {
+      throw PortError(fmt::format("interface '{}': {} (see `ip link`)", interface, reason()));
+    }
+    const int index = r.ifr_ifindex;
+    if (ioctl(fd_, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_UP) == 0) {
+      throw PortError(fmt::format("interface '{0}' is down (ip link set {0} up)", interface));
+    }
+    if (ioctl(fd_, SIOCGIFMTU, &r) < 0) {
+      throw PortError(fmt::format("interface '{}': no MTU: {}", interface, reason()));
+    }
+    mtu_ = static_cast<size_t>(r.ifr_mtu);
+    if (ioctl(fd_, SIOCGIFHWADDR, &r) < 0) {
+      throw PortError(fmt::format("interface '{}': no address: {}", interface, reason()));
+    }
+    std::memcpy(mac_.data(), r.ifr_hwaddr.sa_data, mac_.size());
+
+    // Best effort: FORCE needs CAP_NET_ADMIN, the plain option is capped by net.core.rmem_max.
+    if (setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBufferBytes,
+                   sizeof kReceiveBufferBytes) < 0) {
+      setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &kReceiveBufferBytes, sizeof kReceiveBufferBytes);
+    }
+    packet_mreq membership{};
+    membership.mr_ifindex = index;
+    membership.mr_type = PACKET_MR_PROMISC;
+    if (setsockopt(fd_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) < 0) {
+      throw PortError(fmt::format("interface '{}': promiscuous mode: {}", interface, reason()));
+    }
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(kAoeEtherType);
+    address.sll_ifindex = index;
+    if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
+      throw PortError(fmt::format("interface '{}': bind: {}", interface, reason()));
+    }
+  } catch (...) {
+    close(fd_);
+    throw;
+  }
+  clock_offset_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+}
+
+AfPacketPort::~AfPacketPort() {
+  close(fd_);
+}
+
+int64_t AfPacketPort::now_ns() {
+  return clock_ns(CLOCK_MONOTONIC) + clock_offset_ns_;
+}
+
+void AfPacketPort::send(BytesView frame) {
+  constexpr int send_wait_ms = 1000;
+  for (;;) {
+    if (::send(fd_, frame.data(), frame.size(), 0) >= 0) {
+      return;
+    }
+    if (errno == EINTR) {
+      continue;
+    }
+    if (errno == EAGAIN || errno == ENOBUFS) {
+      pollfd p{fd_, POLLOUT, 0};
+      if (poll(&p, 1, send_wait_ms) > 0) {
+        continue;
+      }
+    }
+    throw PortError(
+        fmt::format("interface '{}': sending {} bytes: {}", interface_, frame.size(), reason()));
+  }
+}
+
+std::optional<ReceivedFrame> AfPacketPort::receive(int64_t deadline_ns) {
+  for (;;) {
+    sockaddr_ll from{};
+    socklen_t from_size = sizeof from;
+    const ssize_t n = recvfrom(fd_, buffer_.data(), buffer_.size(), 0,
+                               reinterpret_cast<sockaddr*>(&from), &from_size);
+    if (n >= 0) {
+      if (from.sll_pkttype == PACKET_OUTGOING) {
+        continue;
+      }
+      return ReceivedFrame{Bytes(buffer_.begin(), buffer_.begin() + n), now_ns()};
+    }
+    if (errno == EINTR) {
+      return std::nullopt;
+    }
+    if (errno != EAGAIN) {
+      throw PortError(
+          fmt::format("interface '{}': receiving: {} (is it still up?)", interface_, reason()));
+    }
+    const int64_t left_ns = deadline_ns - now_ns();
+    if (left_ns <= 0) {
+      return std::nullopt;
+    }
+    const timespec wait{left_ns / kNsPerSecond, left_ns % kNsPerSecond};
+    pollfd p{fd_, POLLIN, 0};
+    if (ppoll(&p, 1, &wait, nullptr) < 0 && errno == EINTR) {
+      return std::nullopt;
+    }
+  }
+}
+
+}  // namespace conformance::port

@@ -1,0 +1,33 @@
+#pragma once
+// A Port on a network interface: a raw packet socket, promiscuous, that sees every AoE frame for
+// whatever address and ignores what this host sends. The clock is CLOCK_REALTIME at its start plus
+// CLOCK_MONOTONIC since: it never jumps.
+
+#include <memory>
+
+#include "conformance/port/port.h"
+
+namespace conformance::port {
+
+class AfPacketPort : public Port {
+ public:
+  explicit AfPacketPort(const std::string& interface);
+  ~AfPacketPort() override;
+
+  void send(BytesView frame) override;
+  std::optional<ReceivedFrame> receive(int64_t deadline_ns) override;
+  int64_t now_ns() override;
+  Mac mac() const override { return mac_; }
+  size_t mtu() const override { return mtu_; }
+  std::string name() const override { return interface_; }
+
+ private:
+  std::string interface_;
+  int fd_ = -1;
+  Mac mac_{};
+  size_t mtu_ = 0;
+  int64_t clock_offset_ns_ = 0;
+  Bytes buffer_;
+};
+
+}  // namespace conformance::port

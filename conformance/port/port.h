@@ -1,0 +1,52 @@
+#pragma once
+// How frames travel between the suite and a target, and what time it is there. Whoever judges waits
+// only through a Port, so that the same case runs on a wire and in a simulator's virtual time.
+// Knows nothing of AoE.
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "conformance/codec/bytes.h"
+
+namespace conformance::port {
+
+using codec::Bytes;
+using codec::BytesView;
+using codec::Mac;
+
+struct ReceivedFrame {
+  Bytes bytes;
+  int64_t at_ns = 0;  // on the clock of Port::now_ns
+};
+
+// The operating system refused something; the message names the thing and what to do.
+class PortError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Port {
+ public:
+  Port() = default;
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+  virtual ~Port() = default;
+
+  // Sends one whole Ethernet frame, addresses included, from whatever source address stands in it.
+  virtual void send(BytesView frame) = 0;
+  // The next frame for any address (not our own outgoing ones), or nullopt when the deadline has
+  // come or a signal interrupted the wait. A deadline that has passed polls.
+  virtual std::optional<ReceivedFrame> receive(int64_t deadline_ns) = 0;
+  virtual int64_t now_ns() = 0;
+  virtual Mac mac() const = 0;     // the interface's own address
+  virtual size_t mtu() const = 0;  // bytes after the Ethernet header
+  virtual std::string name() const = 0;
+};
+
+inline constexpr int64_t kNsPerUs = 1000;
+inline constexpr int64_t kNsPerMs = 1000 * kNsPerUs;
+inline constexpr int64_t kNsPerSecond = 1000 * kNsPerMs;
+
+}  // namespace conformance::port

@@ -1,0 +1,347 @@
+// One case against one target.
+
+#include "conformance/runner/judge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace conformance {
+
+using codec::get;
+using codec::Order;
+
+namespace {
+
+int weight(Verdict v) {
+  switch (v) {
+    case Verdict::error:
+      return 7;
+    case Verdict::fail:
+      return 6;
+    case Verdict::inconclusive:
+      return 5;
+    case Verdict::warn:
+      return 4;
+    case Verdict::unsupported:
+      return 3;
+    case Verdict::skip:
+      return 2;
+    case Verdict::info:
+      return 1;
+    case Verdict::pass:
+      return 0;
+  }
+  return 0;
+}
+
+// A target without an extension that the case needs: its refusal is judged, and the case is
+// `unsupported`.
+void require_extensions(Context& t, const Case& c) {
+  if (c.extensions.empty()) {
+    return;
+  }
+  if (!t.target().extensions) {
+    const Exchange x =
+        t.a().ask(codec::extension_request({c.extensions.front()}, t.target().ext_order));
+    if (!x.answered()) {
+      t.unsupported("command 0x23 is met with silence");
+    }
+    t.expect_field(x, F::command, codec::command::extension);
+    t.expect_error(x, codec::aoe_error::bad_command);
+    t.unsupported("command 0x23 is refused with error 1, as it should be where it is unknown");
+  }
+  const auto& active = t.target().active_extensions;
+  for (const std::string& name : c.extensions) {
+    if (name != "command" && std::find(active.begin(), active.end(), name) == active.end()) {
+      t.unsupported(
+          fmt::format("'{}' comes back in lower case: the target does not offer it", name));
+    }
+  }
+}
+
+void settle(CaseResult& result) {
+  for (const Finding& f : result.findings) {
+    if (weight(f.verdict) > weight(result.verdict)) {
+      result.verdict = f.verdict;
+      result.reason = f.headline;
+    }
+  }
+  if (result.reason.empty()) {
+    for (const Finding& f : result.findings) {
+      if (f.verdict == result.verdict) {
+        result.reason = f.headline;
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+CaseResult run_case(Context& t, const Case& c) {
+  CaseResult result;
+  result.id = c.id;
+  result.level = c.level;
+  result.clauses = c.clauses;
+  result.verdict = Verdict::pass;
+  const int64_t start_ns = t.now_ns();
+  t.begin_case(c.clauses.empty() ? std::string() : c.clauses.front(), c.level);
+  const auto guarded = [&](const std::function<void()>& step) {
+    try {
+      step();
+    } catch (const CaseEnd& end) {
+      if (weight(end.verdict) >= weight(result.verdict)) {
+        result.verdict = end.verdict;
+        result.reason = end.reason;
+      }
+    } catch (const Interrupted&) {
+      result.interrupted = true;
+      result.verdict = Verdict::inconclusive;
+      result.reason = "interrupted";
+    } catch (const std::exception& e) {
+      result.verdict = Verdict::error;
+      result.reason = e.what();
+    }
+  };
+  guarded([&] {
+    require_extensions(t, c);
+    c.run(t);
+  });
+  t.set_uninterruptible(true);
+  guarded([&] { t.run_undo(); });
+  guarded([&] { t.reset_sessions(); });
+  t.set_uninterruptible(false);
+  result.findings = t.take_findings();
+  settle(result);
+  result.duration_ms = static_cast<double>(t.now_ns() - start_ns) / port::kNsPerMs;
+  return result;
+}
+
+std::vector<Found> discover(Context& t, uint16_t shelf, uint8_t slot) {
+  std::vector<Found> found;
+  constexpr int attempts = 3;
+  constexpr size_t targets_max = 1024;
+  Frame query = codec::config_request(codec::ccmd::read);
+  query.dst(codec::kBroadcastMac).set(F::shelf, shelf).set(F::slot, slot);
+  for (int i = 0; i < attempts && found.empty(); ++i) {
+    t.a().send(query);
+    for (const auto& f : t.a().collect(targets_max, t.scaled(200 * port::kNsPerMs))) {
+      if (get(f.bytes, F::command) != codec::command::config) {
+        continue;
+      }
+      Found one{};
+      std::copy_n(f.bytes.begin() + 6, 6, one.mac.begin());
+      one.shelf = static_cast<uint16_t>(*get(f.bytes, F::shelf));
+      one.slot = static_cast<uint8_t>(*get(f.bytes, F::slot));
+      const bool known = std::any_of(found.begin(), found.end(), [&](const Found& o) {
+        return o.shelf == one.shelf && o.slot == one.slot && o.mac == one.mac;
+      });
+      if (!known) {
+        found.push_back(one);
+      }
+    }
+  }
+  return found;
+}
+
+std::optional<std::string> learn_target(Context& t) {
+  TargetFacts& facts = t.facts();
+  t.begin_case({}, Level::must);
+  try {
+    t.measure_rtt();
+    const Exchange config = t.a().ask(codec::config_request(codec::ccmd::read));
+    const auto reply = config.answered()        ? config.reply
+                       : !config.strays.empty() ? std::optional(config.strays.front())
+                                                : std::nullopt;
+    if (!reply || reply->size() < codec::at::cfg_string) {
+      return "it does not answer a config query";
+    }
+    facts.aoe_version = *get(*reply, F::cfg_version);
+    facts.buffer_count = *get(*reply, F::cfg_buffer_count);
+    facts.firmware = *get(*reply, F::cfg_firmware);
+    facts.sector_count = *get(*reply, F::cfg_sector_count);
+    const Exchange id = t.a().ask(codec::identify_request());
+    const auto id_reply = id.answered()        ? id.reply
+                          : !id.strays.empty() ? std::optional(id.strays.front())
+                                               : std::nullopt;
+    if (id_reply && id_reply->size() >= codec::at::ata_data + codec::kSectorBytes) {
+      const auto from = id_reply->begin() + codec::at::ata_data;
+      facts.identify.assign(from, from + codec::kSectorBytes);
+      facts.sectors = codec::identify_sectors(facts.identify);
+      facts.serial = codec::identify_string(facts.identify, 10, 19);
+      facts.revision = codec::identify_string(facts.identify, 23, 26);
+      facts.model = codec::identify_string(facts.identify, 27, 46);
+    }
+    // Which byte order, and which names. An initiator of its own asks, and resets itself.
+    Initiator& asker = t.initiator(9);
+    const std::vector<std::string> names = {"tag_inc_le", "tag_inc_be", "tag_random",
+                                            "coalesced_read", "crc8x4"};
+    facts.extensions = false;
+    facts.active_extensions.clear();
+    for (const Order order : {Order::little, Order::big}) {
+      const Exchange x = asker.ask_once(codec::extension_request({"reset"}, order));
+      if (!x.answered() || x.is_error() || !codec::ext_table(*x.reply, order)) {
+        if (x.answered() && x.is_error()) {
+          break;  // it knows no such command: the other order would tell nothing
+        }
+        continue;
+      }
+      facts.extensions = true;
+      facts.ext_order = order;
+      facts.active_extensions.push_back("reset");
+      break;
+    }
+    if (facts.extensions) {
+      for (const std::string& name : names) {
+        const Exchange x = asker.ask(codec::extension_request({name}, facts.ext_order));
+        const auto table =
+            x.answered() ? codec::ext_table(*x.reply, facts.ext_order) : std::nullopt;
+        if (table && !table->strings.empty() && table->strings[0] != name) {
+          facts.active_extensions.push_back(name);
+        }
+      }
+      facts.active_extensions.push_back("congestion");  // asking would cost half a second
+      asker.ask(codec::extension_request({"reset"}, facts.ext_order));
+    }
+  } catch (const CaseEnd& end) {
+    return end.reason;
+  }
+  t.take_findings();
+  return std::nullopt;
+}
+
+void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
+  t.begin_case({}, Level::must);
+  if (config) {
+    const Exchange x = t.a().ask(codec::config_request(codec::ccmd::read));
+    if (seen::no_error(x)) {
+      config_ = codec::config_string(*x.reply);
+    }
+  }
+  if (lists) {
+    const Exchange mask = t.a().ask(codec::mask_request(codec::mcmd::read));
+    if (seen::no_error(mask)) {
+      if (const auto list = codec::mask_list(*mask.reply)) {
+        mask_.emplace();
+        for (const auto& d : *list) {
+          mask_->push_back(d.mac);
+        }
+      }
+    }
+    const Exchange reserve = t.a().ask(codec::reserve_request(codec::rcmd::read));
+    if (seen::no_error(reserve)) {
+      reserved_ = codec::reserve_list(*reserve.reply);
+    }
+  }
+  if (scratch) {
+    for (uint64_t i = 0; i < t.scratch().count; ++i) {
+      const Exchange x = t.a().ask(codec::read_request(t.scratch().lba + i, 1));
+      if (!seen::good_ata(x) || x.data().size() != codec::kSectorBytes) {
+        throw CaseEnd(Verdict::inconclusive,
+                      fmt::format("scratch sector {} cannot be read: nothing may be written",
+                                  t.scratch().lba + i));
+      }
+      sectors_.push_back(x.data());
+    }
+  }
+}
+
+std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
+  std::vector<std::string> left;
+  t.begin_case({}, Level::must);
+  const auto step = [&](const char* what, const std::function<bool()>& put_back) {
+    try {
+      if (!put_back()) {
+        left.emplace_back(what);
+      }
+    } catch (const CaseEnd& end) {
+      left.push_back(fmt::format("{} ({})", what, end.reason));
+    }
+  };
+  if (reserved_) {
+    step("the reserve list", [&] {
+      const auto now = [&] {
+        const Exchange x = t.a().ask(codec::reserve_request(codec::rcmd::read));
+        return x.answered() ? codec::reserve_list(*x.reply) : std::nullopt;
+      };
+      if (now() == reserved_) {
+        return true;
+      }
+      t.a().ask(codec::reserve_request(codec::rcmd::force_set, *reserved_));
+      return now() == reserved_;
+    });
+  }
+  if (mask_) {
+    step("the MAC mask list", [&] {
+      const auto now = [&]() -> std::optional<std::vector<Mac>> {
+        const Exchange x = t.a().ask(codec::mask_request(codec::mcmd::read));
+        if (!x.answered()) {
+          return std::nullopt;
+        }
+        std::vector<Mac> macs;
+        for (const auto& d : codec::mask_list(*x.reply).value_or(std::vector<codec::Directive>{})) {
+          macs.push_back(d.mac);
+        }
+        std::sort(macs.begin(), macs.end());
+        return macs;
+      };
+      std::vector<Mac> wanted = *mask_;
+      std::sort(wanted.begin(), wanted.end());
+      for (int round = 0; round < 4; ++round) {  // a long list may need more than one frame
+        const auto have = now();
+        if (!have || *have == wanted) {
+          return have.has_value();
+        }
+        std::vector<codec::Directive> edits;
+        for (const Mac& mac : *have) {
+          if (!std::binary_search(wanted.begin(), wanted.end(), mac)) {
+            edits.push_back({0, codec::dcmd::del, mac});
+          }
+        }
+        for (const Mac& mac : wanted) {
+          if (!std::binary_search(have->begin(), have->end(), mac)) {
+            edits.push_back({0, codec::dcmd::add, mac});
+          }
+        }
+        constexpr size_t edits_max = 120;
+        edits.resize(std::min(edits.size(), edits_max));
+        t.a().ask(codec::mask_request(codec::mcmd::edit, edits));
+      }
+      return now() == wanted;
+    });
+  }
+  if (config_) {
+    step("the config string", [&] {
+      const auto now = [&] {
+        const Exchange x = t.a().ask(codec::config_request(codec::ccmd::read));
+        return x.answered() ? codec::config_string(*x.reply) : std::nullopt;
+      };
+      if (now() == config_) {
+        return true;
+      }
+      t.a().ask(codec::config_request(codec::ccmd::force_set, BytesView(*config_)));
+      return now() == config_;
+    });
+  }
+  if (with_scratch) {
+    step("the scratch sectors", [&] {
+      for (size_t i = 0; i < sectors_.size(); ++i) {
+        const auto read = [&] {
+          return t.a().ask(codec::read_request(t.scratch().lba + i, 1)).data() == sectors_[i];
+        };
+        if (read()) {
+          continue;
+        }
+        t.a().ask(codec::write_request(t.scratch().lba + i, sectors_[i]));
+        if (!read()) {
+          return false;
+        }
+      }
+      return true;
+    });
+  }
+  return left;
+}
+
+}  // namespace conformance

@@ -1,0 +1,52 @@
+#pragma once
+// One case against one target: from the Context's exceptions and findings to a verdict. Knows
+// nothing of order, reports or options.
+
+#include "conformance/cases/registry.h"
+
+namespace conformance {
+
+struct CaseResult {
+  std::string id;
+  Level level = Level::must;
+  std::vector<std::string> clauses;
+  Verdict verdict = Verdict::skip;
+  std::string reason;  // empty for pass only
+  std::vector<Finding> findings;
+  std::string capture;  // file name, when one was made
+  double duration_ms = 0;
+  std::string repeat;  // the command that runs just this case
+  bool interrupted = false;
+};
+
+// Runs the case and undoes what it did. Never throws but for programmers' errors.
+CaseResult run_case(Context& context, const Case& c);
+
+// Learns the target: config, identify, extensions and their byte order. Returns what is missing, or
+// nothing. The facts' shelf, slot and address are to be known already.
+std::optional<std::string> learn_target(Context& context);
+
+// Finds targets: a broadcast config query, with shelf and slot broadcast too.
+struct Found {
+  Mac mac;
+  uint16_t shelf;
+  uint8_t slot;
+};
+std::vector<Found> discover(Context& context, uint16_t shelf = 0xffff, uint8_t slot = 0xff);
+
+// Config string, mask and reserve lists, and the scratch sectors: as they were found, and put back.
+class TargetState {
+ public:
+  // `permissions`: what cases may change. Throws CaseEnd(inconclusive) when it cannot be read.
+  void save(Context& context, bool config, bool lists, bool scratch);
+  // Puts back what differs. Returns what could not be put back.
+  std::vector<std::string> restore(Context& context, bool with_scratch);
+  const std::vector<Bytes>& saved_scratch() const { return sectors_; }
+
+ private:
+  std::optional<Bytes> config_;
+  std::optional<std::vector<codec::Mac>> mask_, reserved_;
+  std::vector<Bytes> sectors_;
+};
+
+}  // namespace conformance
