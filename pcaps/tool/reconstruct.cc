@@ -1,0 +1,336 @@
+#include "pcaps/tool/reconstruct.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "conformance/codec/decode.h"
+
+namespace pcaps {
+
+namespace {
+constexpr std::uint32_t kIdentifyBytes = 512;
+constexpr int kImageMode = 0644;
+}  // namespace
+
+const char* known_text(Known known) {
+  switch (known) {
+    case Known::unknown:
+      return "unknown";
+    case Known::read:
+      return "read";
+    case Known::written:
+      return "written";
+    case Known::unsure:
+      return "unsure";
+    case Known::lost:
+      return "overwritten-unread";
+  }
+  return "?";
+}
+
+std::optional<TargetAddress> parse_address(const std::string& text) {
+  const char* p = text.data();
+  const char* end = p + text.size();
+  if (p != end && *p == 'e') {
+    ++p;
+  }
+  unsigned shelf = 0;
+  unsigned slot = 0;
+  const auto first = std::from_chars(p, end, shelf);
+  if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.') {
+    return std::nullopt;
+  }
+  const auto second = std::from_chars(first.ptr + 1, end, slot);
+  if (second.ec != std::errc() || second.ptr != end || shelf >= kBroadcastShelf ||
+      slot >= kBroadcastSlot) {
+    return std::nullopt;
+  }
+  return TargetAddress{static_cast<std::uint16_t>(shelf), static_cast<std::uint8_t>(slot)};
+}
+
+std::unique_ptr<ImageFile> ImageFile::create(const std::string& path, std::string& error) {
+  std::unique_ptr<ImageFile> image(new ImageFile());
+  image->path_ = path;
+  image->part_path_ = path + ".part";
+  image->descriptor_ =
+      ::open(image->part_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kImageMode);
+  if (image->descriptor_ < 0) {
+    error = fmt::format("cannot write the image {}: {}", image->part_path_, std::strerror(errno));
+    return nullptr;
+  }
+  return image;
+}
+
+std::unique_ptr<ImageFile> ImageFile::open_in_place(const std::string& path, std::string& error) {
+  std::unique_ptr<ImageFile> image(new ImageFile());
+  image->path_ = path;
+  image->in_place_ = true;
+  image->descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (image->descriptor_ < 0) {
+    error = fmt::format("cannot open the target's image {}: {}", path, std::strerror(errno));
+    return nullptr;
+  }
+  return image;
+}
+
+ImageFile::~ImageFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    if (!in_place_) {
+      ::unlink(part_path_.c_str());  // nothing half-written stays
+    }
+  }
+}
+
+bool ImageFile::write_sector(std::uint64_t lba, const std::uint8_t* bytes) {
+  const auto at = static_cast<off_t>(lba * kSectorBytes);
+  if (::pwrite(descriptor_, bytes, kSectorBytes, at) == static_cast<ssize_t>(kSectorBytes)) {
+    return true;
+  }
+  error_ =
+      fmt::format("cannot write sector {} of the image {}: {}", lba, path_, std::strerror(errno));
+  return false;
+}
+
+bool ImageFile::finish(std::uint64_t sectors) {
+  if (!in_place_ && ::ftruncate(descriptor_, static_cast<off_t>(sectors * kSectorBytes)) != 0) {
+    error_ = fmt::format("cannot give the image {} its {} sectors: {}", path_, sectors,
+                         std::strerror(errno));
+    return false;
+  }
+  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) {
+    error_ = fmt::format("cannot finish the image {}: {}", path_, std::strerror(errno));
+    return false;
+  }
+  ::close(descriptor_);
+  descriptor_ = -1;
+  if (!in_place_ && std::rename(part_path_.c_str(), path_.c_str()) != 0) {
+    error_ = fmt::format("cannot name the image {}: {}", path_, std::strerror(errno));
+    ::unlink(part_path_.c_str());
+    return false;
+  }
+  return true;
+}
+
+Reconstructor::Reconstructor(const Tracker& tracker, ImageFile& image,
+                             const ReconstructOptions& options)
+    : tracker_(tracker), image_(image), options_(options) {}
+
+Reconstructor::Place Reconstructor::place(std::uint64_t lba) {
+  Page& page = pages_[lba / kPageSectors];
+  const std::uint64_t i = lba % kPageSectors;
+  return {page.known[i], page.write_frame[i], page.answer_frame[i]};
+}
+
+Known Reconstructor::known_at(std::uint64_t lba) const {
+  const auto page = pages_.find(lba / kPageSectors);
+  return page == pages_.end() ? Known::unknown : page->second.known[lba % kPageSectors];
+}
+
+bool Reconstructor::chosen(const Request& request) {
+  if (!error_.empty()) {
+    return false;
+  }
+  const std::uint32_t index = tracker_.sessions()[request.session].target;
+  if (index == kNone) {
+    return false;
+  }
+  const Target& target = tracker_.targets()[index];
+  if (options_.target) {
+    return target.shelf == options_.target->shelf && target.slot == options_.target->slot;
+  }
+  if (target_ == kNone) {
+    target_ = index;
+  }
+  if (target_ != index) {
+    const Target& first = tracker_.targets()[target_];
+    error_ = fmt::format("the capture has data of {} and of {}: choose one with --target",
+                         address_text(first.vlan, first.shelf, first.slot),
+                         address_text(target.vlan, target.shelf, target.slot));
+    return false;
+  }
+  return true;
+}
+
+void Reconstructor::store(std::uint64_t lba, const std::uint8_t* bytes) {
+  if (!image_.write_sector(lba, bytes)) {
+    error_ = image_.error();
+  }
+  highest_end_ = std::max(highest_end_, lba + 1);
+}
+
+void Reconstructor::on_request(const AoeFrame& frame, Request& request, Relation relation,
+                               Request* /*earlier*/) {
+  const bool write = request.command == kCommandAta && is_write(request.ata_command);
+  if (!write || frame.number > options_.last_frame || !chosen(request)) {
+    return;
+  }
+  if (relation == Relation::copy_waiting || relation == Relation::copy_answered) {
+    const bool protected_by_tags =
+        (tracker_.sessions()[request.session].features & kFeaturesTagInc) != 0;
+    for (std::uint32_t i = 0; i < request.sectors && !protected_by_tags && !options_.before; ++i) {
+      if (request.lba + i >= kSectorsMax) {
+        break;
+      }
+      const Place p = place(request.lba + i);
+      if (p.write_frame > request.first_frame) {
+        p.known = Known::unsure;  // the older data may be back
+      }
+    }
+    return;
+  }
+  if (options_.before) {
+    for (std::uint32_t i = 0; i < request.sectors && request.lba + i < kSectorsMax; ++i) {
+      const Place p = place(request.lba + i);
+      if (p.known == Known::unknown) {
+        p.known = Known::lost;
+      }
+    }
+    return;
+  }
+  const std::uint32_t room = frame.length > kAtaDataOffset ? frame.length - kAtaDataOffset : 0;
+  const std::uint32_t bytes = std::min(request.sectors * kSectorBytes, room);
+  const auto data = frame.slice(kAtaDataOffset, bytes);
+  waiting_[request.first_frame].assign(data.begin(), data.end());
+}
+
+void Reconstructor::apply_write(const Request& request, std::uint64_t answer_frame, Known known) {
+  const auto found = waiting_.find(request.first_frame);
+  if (found == waiting_.end()) {
+    return;
+  }
+  const std::vector<std::uint8_t> data = std::move(found->second);
+  waiting_.erase(found);
+  for (std::uint32_t i = 0; i < request.sectors; ++i) {
+    const std::uint64_t lba = request.lba + i;
+    if (lba >= kSectorsMax) {
+      ++beyond_;
+      continue;
+    }
+    const Place p = place(lba);
+    if (p.write_frame > request.first_frame) {
+      continue;  // a newer write has been answered already
+    }
+    p.write_frame = static_cast<std::uint32_t>(request.first_frame);
+    p.answer_frame = static_cast<std::uint32_t>(answer_frame);
+    const std::size_t at = static_cast<std::size_t>(i) * kSectorBytes;
+    if (at + kSectorBytes > data.size()) {
+      p.known = Known::unknown;  // cut by snaplen
+      continue;
+    }
+    p.known = known;
+    store(lba, data.data() + at);
+  }
+}
+
+void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) {
+  if (request == nullptr || request->command != kCommandAta || frame.number > options_.last_frame ||
+      !chosen(*request)) {
+    return;
+  }
+  const bool good = !frame.has_error_flag() && frame.holds_ata() &&
+                    (frame.ata_status() & (kStatusErr | kStatusDf)) == 0;
+  if (is_write(request->ata_command)) {
+    if (!good) {
+      waiting_.erase(request->first_frame);
+    } else if (request->answers == 1) {
+      apply_write(*request, frame.number, Known::written);
+    }
+    return;
+  }
+  if (!good) {
+    return;
+  }
+  if (request->ata_command == kAtaIdentify && frame.holds(kAtaDataOffset, kIdentifyBytes)) {
+    capacity_sectors_ =
+        conformance::codec::identify_sectors(frame.slice(kAtaDataOffset, kIdentifyBytes));
+    return;
+  }
+  if (!is_read(request->ata_command) || request->answers != 1) {
+    return;
+  }
+  for (std::uint32_t i = 0; i < request->sectors; ++i) {
+    const std::uint64_t lba = request->lba + i;
+    const std::uint32_t at = kAtaDataOffset + i * kSectorBytes;
+    if (lba >= kSectorsMax || !frame.holds(at, kSectorBytes)) {
+      beyond_ += lba >= kSectorsMax ? 1 : 0;
+      continue;
+    }
+    const Place p = place(lba);
+    const bool first_sight = options_.before && p.known == Known::unknown;
+    const bool newer_than_write = !options_.before && p.answer_frame < request->first_frame;
+    if (!first_sight && !newer_than_write) {
+      continue;
+    }
+    // A read of what a write left says nothing new, but that it was really left there.
+    if (options_.before || p.known != Known::written) {
+      p.known = Known::read;
+    }
+    store(lba, frame.slice(at, kSectorBytes).data());
+  }
+}
+
+void Reconstructor::on_given_up(const Request& request) {
+  if (!options_.before && request.command == kCommandAta && is_write(request.ata_command)) {
+    apply_write(request, request.last_frame, Known::unsure);
+  }
+}
+
+std::uint64_t Reconstructor::image_sectors() const {
+  return std::max(capacity_sectors_, highest_end_);
+}
+
+std::string Reconstructor::map_text() const {
+  std::string out = "# LBA\tsectors\tknown from\n";
+  Known run = Known::unknown;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  const auto flush = [&out, &run, &begin, &end] {
+    if (run != Known::unknown && end != begin) {
+      out += fmt::format("{}\t{}\t{}\n", begin, end - begin, known_text(run));
+    }
+  };
+  for (const auto& [number, page] : pages_) {
+    for (std::uint64_t i = 0; i < kPageSectors; ++i) {
+      const std::uint64_t lba = number * kPageSectors + i;
+      if (page.known[i] != run || lba != end) {
+        flush();
+        run = page.known[i];
+        begin = lba;
+      }
+      end = lba + 1;
+    }
+  }
+  flush();
+  return out;
+}
+
+std::string Reconstructor::summary() const {
+  std::array<std::uint64_t, 5> counts{};
+  for (const auto& [number, page] : pages_) {
+    for (const Known known : page.known) {
+      ++counts[static_cast<std::size_t>(known)];
+    }
+  }
+  const std::uint64_t told = counts[1] + counts[2] + counts[3];
+  std::string text = fmt::format("{} sectors: {} known from reads, {} from writes, {} unsure",
+                                 image_sectors(), counts[1], counts[2], counts[3]);
+  if (options_.before) {
+    text += fmt::format(", {} overwritten before anybody read them", counts[4]);
+  }
+  text +=
+      fmt::format("; {} unknown, left zero\n", image_sectors() > told ? image_sectors() - told : 0);
+  if (beyond_ != 0) {
+    text += fmt::format("{} sectors beyond 4 TiB left out\n", beyond_);
+  }
+  return text;
+}
+
+}  // namespace pcaps

@@ -1,0 +1,165 @@
+#include "pcaps/tool/rules.h"
+
+#include <array>
+#include <cassert>
+#include <cstddef>
+
+namespace pcaps {
+
+namespace {
+constexpr auto kRuleCount = static_cast<std::size_t>(Rule::count);
+
+constexpr std::array<RuleFacts, kRuleCount> kRules{{
+    {Rule::request_runt, "request-runt", "HDR-RUNT", Verdict::warn, Side::initiator,
+     "A frame is at least as long as the header"},
+    {Rule::request_version, "request-version", "HDR-VERSION", Verdict::fail, Side::initiator,
+     "The version is 1"},
+    {Rule::request_reserved_bits, "request-reserved-bits", "HDR-RESERVED", Verdict::warn,
+     Side::initiator, "Reserved header bits are sent as zero"},
+    {Rule::request_error_field, "request-error-field", "HDR-REQUEST-ERROR", Verdict::warn,
+     Side::initiator, "A request carries no error"},
+    {Rule::request_ata_short, "request-ata-short", "ATA-SHORT", Verdict::fail, Side::initiator,
+     "An ATA request holds its registers"},
+    {Rule::request_write_short, "request-write-short", "ATA-PAYLOAD", Verdict::fail,
+     Side::initiator, "A write carries the data that its count says"},
+    {Rule::request_write_flag, "request-write-flag", "ATA-W", Verdict::warn, Side::initiator,
+     "The W flag says whether the request carries data"},
+    {Rule::request_ata_reserved, "request-ata-reserved", "ATA-RESERVED", Verdict::warn,
+     Side::initiator, "Reserved ATA bits and bytes are sent as zero"},
+    {Rule::request_sector_limit, "request-sector-limit", "CFG-SECTORS", Verdict::warn,
+     Side::initiator, "No command asks for more sectors than the target offers"},
+    {Rule::request_outstanding_limit, "request-outstanding-limit", "CFG-BUFFERS", Verdict::info,
+     Side::initiator, "No more requests are outstanding than the target has buffers"},
+    {Rule::request_tag_reused, "request-tag-reused", "HDR-TAG", Verdict::warn, Side::initiator,
+     "A tag names one outstanding request"},
+    {Rule::request_padding, "request-padding", "HDR-PADDING", Verdict::warn, Side::initiator,
+     "The padding that a sender adds is zero"},
+    {Rule::request_config_length, "request-config-length", "CFG-LENGTH", Verdict::warn,
+     Side::initiator, "A config string has at most 1,024 bytes, all of them in the frame"},
+    {Rule::request_config_command, "request-config-command", "CFG-CCMD", Verdict::warn,
+     Side::initiator, "CCmd is one of 0 to 4"},
+    {Rule::request_table_malformed, "request-table-malformed", "EXT-TABLE", Verdict::warn,
+     Side::initiator, "An extension table ends in two NULs inside the frame"},
+    {Rule::request_upper_case, "request-upper-case", "EXT-CASE", Verdict::warn, Side::initiator,
+     "Features are asked for in lower case"},
+    {Rule::request_tag_promise, "request-tag-promise", "TAG-PROMISE", Verdict::warn,
+     Side::initiator, "Under tag_inc each new request carries the next tag"},
+    {Rule::request_coalesced_cut, "request-coalesced-cut", "COA-CUT", Verdict::warn,
+     Side::initiator, "The further reads of a coalesced read fit their frame"},
+    {Rule::reply_unasked, "reply-unasked", "HDR-TAG", Verdict::info, Side::target,
+     "A reply carries the tag of a request"},
+    {Rule::reply_duplicate, "reply-duplicate", "HDR-ONE", Verdict::warn, Side::target,
+     "A request has one reply"},
+    {Rule::reply_command, "reply-command", "HDR-COMMAND", Verdict::fail, Side::target,
+     "A reply carries the command of its request"},
+    {Rule::reply_version, "reply-version", "HDR-VERSION", Verdict::warn, Side::target,
+     "A version other than 1 is answered with error 5"},
+    {Rule::reply_reserved_bits, "reply-reserved-bits", "HDR-RESERVED", Verdict::warn, Side::target,
+     "Reserved header bits are sent as zero"},
+    {Rule::reply_error_flag, "reply-error-flag", "HDR-E", Verdict::fail, Side::target,
+     "E is set if and only if the error code is not zero"},
+    {Rule::reply_error_code, "reply-error-code", "HDR-ERROR", Verdict::warn, Side::target,
+     "The error code is one of 1 to 6"},
+    {Rule::reply_address, "reply-address", "HDR-ADDRESS", Verdict::fail, Side::target,
+     "A reply carries the target's own shelf and slot"},
+    {Rule::reply_source, "reply-source", "HDR-SOURCE", Verdict::fail, Side::target,
+     "A reply comes from an address of the target's"},
+    {Rule::reply_two_sources, "reply-two-sources", "HDR-SOURCE", Verdict::info, Side::target,
+     "One machine answers for a shelf and slot"},
+    {Rule::reply_short, "reply-short", "ATA-DATA", Verdict::fail, Side::target,
+     "A reply holds everything that its request asked for"},
+    {Rule::reply_padding, "reply-padding", "HDR-LEAK", Verdict::fail, Side::target,
+     "What stands in the padding is zero or the sender's own"},
+    {Rule::reply_longer, "reply-longer", "HDR-LEAK", Verdict::warn, Side::target,
+     "A reply ends where its fields end, or at 60 bytes"},
+    {Rule::reply_ata_status, "reply-ata-status", "ATA-STATUS", Verdict::warn, Side::target,
+     "The status says DRDY when good, and an error has a reason"},
+    {Rule::reply_past_end, "reply-past-end", "ATA-RANGE", Verdict::fail, Side::target,
+     "A range past the end is refused"},
+    {Rule::reply_ata_lba, "reply-ata-lba", "ATA-LBA", Verdict::info, Side::target,
+     "A good reply carries the LBA of its request"},
+    {Rule::reply_identify, "reply-identify", "ATA-IDENTIFY", Verdict::fail, Side::target,
+     "The two capacities of identify agree"},
+    {Rule::reply_buffer_count, "reply-buffer-count", "CFG-BUFFERS", Verdict::warn, Side::target,
+     "The buffer count is at least 2"},
+    {Rule::reply_config_length, "reply-config-length", "CFG-LENGTH", Verdict::fail, Side::target,
+     "A config string has at most 1,024 bytes, all of them in the frame"},
+    {Rule::reply_config_string, "reply-config-string", "CFG-STRING", Verdict::warn, Side::target,
+     "The reply carries the config string"},
+    {Rule::reply_config_test, "reply-config-test", "CFG-TEST", Verdict::fail, Side::target,
+     "A test is answered only when its string matches"},
+    {Rule::reply_config_set, "reply-config-set", "CFG-SET", Verdict::fail, Side::target,
+     "Set stores the string only when none is there"},
+    {Rule::reply_config_force, "reply-config-force", "CFG-FORCE", Verdict::fail, Side::target,
+     "Force set always stores the string"},
+    {Rule::reply_config_unknown, "reply-config-unknown", "CFG-CCMD", Verdict::warn, Side::target,
+     "An unknown CCmd gets error 2"},
+    {Rule::reply_masked_out, "reply-masked-out", "MASK-SILENCE", Verdict::fail, Side::target,
+     "A source that is not on the mask list is met with silence"},
+    {Rule::reply_mask_list, "reply-mask-list", "MASK-LIST", Verdict::fail, Side::target,
+     "The reply carries the mask list as it is then"},
+    {Rule::reply_mask_command, "reply-mask-command", "MASK-MCMD", Verdict::warn, Side::target,
+     "An unknown MCmd gets error 2"},
+    {Rule::reply_reserved_out, "reply-reserved-out", "RES-REFUSE", Verdict::fail, Side::target,
+     "While the list is not empty others get error 6"},
+    {Rule::reply_reserve_refused, "reply-reserve-refused", "RES-HOLDER", Verdict::fail,
+     Side::target, "Who is on the reserve list is served"},
+    {Rule::reply_reserve_list, "reply-reserve-list", "RES-LIST", Verdict::fail, Side::target,
+     "The reply carries the reserve list"},
+    {Rule::reply_table_malformed, "reply-table-malformed", "EXT-TABLE", Verdict::fail, Side::target,
+     "The reply's table is well-formed"},
+    {Rule::reply_table_changed, "reply-table-changed", "EXT-ECHO", Verdict::fail, Side::target,
+     "The reply is the same table, but for the case of known features"},
+    {Rule::reply_table_answered, "reply-table-answered", "EXT-SILENT", Verdict::warn, Side::target,
+     "A malformed table gets no answer"},
+    {Rule::reply_unknown_command, "reply-unknown-command", "HDR-UNKNOWN", Verdict::fail,
+     Side::target, "An unknown command gets error 1"},
+    {Rule::data_old, "data-old", "ATA-WRITTEN", Verdict::fail, Side::target,
+     "A read brings what was last written and answered"},
+    {Rule::data_foreign, "data-foreign", "ATA-WRITTEN", Verdict::warn, Side::target,
+     "A read brings what was last seen there"},
+    {Rule::stale_executed, "stale-executed", "TAG-DUPLICATE", Verdict::fail, Side::target,
+     "A write whose tag is remembered is not performed again"},
+    {Rule::stale_executed_plain, "stale-executed-plain", "TAG-DUPLICATE", Verdict::info,
+     Side::target, "In plain AoE nothing stops a late copy of a write"},
+    {Rule::stale_refused, "stale-refused", "TAG-DUPLICATE", Verdict::info, Side::target,
+     "A write whose tag is remembered is not performed again"},
+}};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < kRules.size(); ++i) {
+    if (static_cast<std::size_t>(kRules[i].rule) != i) {
+      return false;
+    }
+  }
+  return true;
+}
+static_assert(in_order(), "facts_of() indexes the table by the enumerator");
+}  // namespace
+
+const RuleFacts& facts_of(Rule rule) {
+  assert(rule < Rule::count);
+  return kRules[static_cast<std::size_t>(rule)];
+}
+
+std::span<const RuleFacts> all_rules() {
+  return kRules;
+}
+
+const char* verdict_text(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::fail:
+      return "fail";
+    case Verdict::warn:
+      return "warn";
+    case Verdict::info:
+      return "info";
+  }
+  return "?";
+}
+
+const char* side_text(Side side) {
+  return side == Side::initiator ? "initiator" : "target";
+}
+
+}  // namespace pcaps

@@ -1,0 +1,92 @@
+// Every rule that a capture alone can show broken: its name, the clause of the suite it stands for,
+// how grave it is, and which side it speaks of. Numbers and words only; the checking is the
+// judge's.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace pcaps {
+
+enum class Verdict : std::uint8_t { info, warn, fail };
+enum class Side : std::uint8_t { initiator, target };
+
+enum class Rule : std::uint8_t {
+  // Requests.
+  request_runt,
+  request_version,
+  request_reserved_bits,
+  request_error_field,
+  request_ata_short,
+  request_write_short,
+  request_write_flag,
+  request_ata_reserved,
+  request_sector_limit,
+  request_outstanding_limit,
+  request_tag_reused,
+  request_padding,
+  request_config_length,
+  request_config_command,
+  request_table_malformed,
+  request_upper_case,
+  request_tag_promise,
+  request_coalesced_cut,
+  // Replies.
+  reply_unasked,
+  reply_duplicate,
+  reply_command,
+  reply_version,
+  reply_reserved_bits,
+  reply_error_flag,
+  reply_error_code,
+  reply_address,
+  reply_source,
+  reply_two_sources,
+  reply_short,
+  reply_padding,
+  reply_longer,
+  reply_ata_status,
+  reply_past_end,
+  reply_ata_lba,
+  reply_identify,
+  reply_buffer_count,
+  reply_config_length,
+  reply_config_string,
+  reply_config_test,
+  reply_config_set,
+  reply_config_force,
+  reply_config_unknown,
+  reply_masked_out,
+  reply_mask_list,
+  reply_mask_command,
+  reply_reserved_out,
+  reply_reserve_refused,
+  reply_reserve_list,
+  reply_table_malformed,
+  reply_table_changed,
+  reply_table_answered,
+  reply_unknown_command,
+  // Data.
+  data_old,
+  data_foreign,
+  stale_executed,
+  stale_executed_plain,
+  stale_refused,
+  count,
+};
+
+struct RuleFacts {
+  Rule rule;
+  const char* name;    // for --ignore, and in every report
+  const char* clause;  // of conformance/clauses.tsv
+  Verdict verdict;
+  Side side;
+  const char* text;  // what should be
+};
+
+const RuleFacts& facts_of(Rule rule);
+std::span<const RuleFacts> all_rules();
+const char* verdict_text(Verdict verdict);
+const char* side_text(Side side);
+
+}  // namespace pcaps

@@ -1,0 +1,590 @@
+#include "pcaps/tool/tracker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+namespace pcaps {
+
+namespace {
+constexpr std::uint32_t kIndexBuckets = kRequestsKept * 2;
+constexpr int kAnyCommand = -1;
+constexpr int kWaitingScanned = 64;  // how far back a renewed request is looked for
+constexpr std::uint32_t kCoalescedCountOffset = 36;
+
+std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+constexpr std::uint64_t kMix1 = 0x9E37'79B9'7F4A'7C15;
+constexpr std::uint64_t kMix2 = 0xD6E8'FEB8'6659'FD93;
+
+std::uint32_t bucket_of(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
+                        std::uint8_t slot, std::uint32_t tag) {
+  const std::uint64_t address =
+      static_cast<std::uint64_t>(vlan) << 24 | static_cast<std::uint64_t>(shelf) << 8 | slot;
+  const std::uint64_t h = mix(initiator ^ kMix1, (address << 32 | tag) ^ kMix2);
+  return static_cast<std::uint32_t>(h % kIndexBuckets);
+}
+
+// Bytes of fields that a request carries, so that padding is not taken for content.
+std::uint32_t argument_end(const AoeFrame& frame, const Request& request) {
+  switch (request.command) {
+    case kCommandAta:
+      return kAtaDataOffset + (is_write(request.ata_command) ? request.sectors * kSectorBytes : 0);
+    case kCommandConfig:
+      return frame.holds(30, 2) ? kConfigStringOffset + frame.be16(30) : kConfigStringOffset;
+    case kCommandMask:
+      return frame.holds(27, 1) ? kMaskListOffset + frame.u8(27) * kMaskDirectiveBytes
+                                : kMaskListOffset;
+    case kCommandReserve:
+      return frame.holds(25, 1) ? kReserveListOffset + frame.u8(25) * kMacBytes
+                                : kReserveListOffset;
+    case kCommandExtensions: {
+      const ExtensionTable table = ExtensionTable::find(frame);
+      return table.well_formed
+                 ? kExtensionTableOffset + static_cast<std::uint32_t>(table.bytes.size())
+                 : frame.length;
+    }
+    default:
+      return frame.length;
+  }
+}
+
+bool covers(const Request& outer, const Request& inner) {
+  return inner.lba >= outer.lba && inner.lba + inner.sectors <= outer.lba + outer.sectors;
+}
+}  // namespace
+
+std::uint64_t hash_bytes(const std::uint8_t* p, std::size_t size, std::uint64_t seed) {
+  std::uint64_t h0 = seed ^ kMix1;
+  std::uint64_t h1 = size ^ kMix2;
+  while (size >= 16) {
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+    std::memcpy(&a, p, 8);
+    std::memcpy(&b, p + 8, 8);
+    h0 = mix(h0 ^ a, kMix2 ^ b);
+    p += 16;
+    size -= 16;
+  }
+  if (size != 0) {
+    std::array<std::uint64_t, 2> tail{};
+    std::memcpy(tail.data(), p, size);
+    h1 = mix(h1 ^ tail[0], kMix1 ^ tail[1]);
+  }
+  return mix(h0 ^ h1, kMix1);
+}
+
+Tracker::Tracker() : requests_(kRequestsKept), index_(kIndexBuckets, kNone) {
+  sessions_.reserve(kSessionsMax);
+  targets_.reserve(kTargetsMax);
+}
+
+std::uint32_t Tracker::find_session(std::uint64_t initiator, std::uint16_t vlan,
+                                    std::uint16_t shelf, std::uint8_t slot) const {
+  const auto found = sessions_by_initiator_.find(initiator);
+  if (found == sessions_by_initiator_.end()) {
+    return kNone;
+  }
+  for (const std::uint32_t index : found->second) {
+    const Session& session = sessions_[index];
+    if (session.vlan == vlan && session.shelf == shelf && session.slot == slot) {
+      return index;
+    }
+  }
+  return kNone;
+}
+
+std::uint32_t Tracker::target_for(std::uint16_t vlan, std::uint16_t shelf, std::uint8_t slot) {
+  for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+    if (targets_[i].vlan == vlan && targets_[i].shelf == shelf && targets_[i].slot == slot) {
+      return i;
+    }
+  }
+  if (targets_.size() == kTargetsMax) {
+    return kNone;
+  }
+  Target target;
+  target.vlan = vlan;
+  target.shelf = shelf;
+  target.slot = slot;
+  targets_.push_back(target);
+  return static_cast<std::uint32_t>(targets_.size() - 1);
+}
+
+std::uint32_t Tracker::session_for(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
+                                   std::uint8_t slot) {
+  const std::uint32_t known = find_session(initiator, vlan, shelf, slot);
+  if (known != kNone || sessions_.size() == kSessionsMax) {
+    return known;
+  }
+  Session session;
+  session.initiator = initiator;
+  session.vlan = vlan;
+  session.shelf = shelf;
+  session.slot = slot;
+  if (shelf != kBroadcastShelf && slot != kBroadcastSlot) {
+    session.target = target_for(vlan, shelf, slot);
+    if (session.target == kNone) {
+      return kNone;
+    }
+  }
+  sessions_.push_back(session);
+  const auto index = static_cast<std::uint32_t>(sessions_.size() - 1);
+  sessions_by_initiator_[initiator].push_back(index);
+  return index;
+}
+
+void Tracker::note_target_mac(Session& session, std::uint64_t mac) {
+  if (session.target == kNone) {
+    return;
+  }
+  Target& target = targets_[session.target];
+  const auto end = target.macs.begin() + target.mac_count;
+  if (std::find(target.macs.begin(), end, mac) == end && target.mac_count < kTargetMacsMax) {
+    target.macs[target.mac_count++] = mac;
+  }
+}
+
+Request* Tracker::find_request(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
+                               std::uint8_t slot, std::uint32_t tag, int command) {
+  Request* answered = nullptr;
+  for (std::uint32_t i = index_[bucket_of(initiator, vlan, shelf, slot, tag)]; i != kNone;
+       i = requests_[i].older) {
+    Request& request = requests_[i];
+    const bool same = request.tag == tag && request.initiator == initiator &&
+                      request.shelf == shelf && request.slot == slot && request.vlan == vlan &&
+                      (command == kAnyCommand || request.command == command);
+    if (!same) {
+      continue;
+    }
+    if (request.answers == 0 || command == kAnyCommand) {
+      return &request;
+    }
+    if (answered == nullptr) {
+      answered = &request;
+    }
+  }
+  return answered;
+}
+
+Request* Tracker::find_for_reply(const AoeFrame& frame) {
+  struct Address {
+    std::uint16_t shelf;
+    std::uint8_t slot;
+  };
+  const std::array<Address, 4> asked{{{frame.shelf(), frame.slot()},
+                                      {kBroadcastShelf, kBroadcastSlot},
+                                      {frame.shelf(), kBroadcastSlot},
+                                      {kBroadcastShelf, frame.slot()}}};
+  Request* answered = nullptr;
+  for (const Address& address : asked) {
+    Request* request = find_request(frame.destination, frame.vlan, address.shelf, address.slot,
+                                    frame.tag(), frame.command());
+    if (request != nullptr && (request->answers == 0 || request->to_all)) {
+      return request;
+    }
+    if (request != nullptr && answered == nullptr) {
+      answered = request;
+    }
+  }
+  return answered;
+}
+
+void Tracker::unlink_from_index(std::uint32_t index) {
+  const Request& request = requests_[index];
+  std::uint32_t* link =
+      &index_[bucket_of(request.initiator, request.vlan, request.shelf, request.slot, request.tag)];
+  while (*link != index) {
+    assert(*link != kNone);
+    link = &requests_[*link].older;
+  }
+  *link = request.older;
+}
+
+void Tracker::stop_waiting(Request& request) {
+  if (!request.waiting) {
+    return;
+  }
+  request.waiting = false;
+  Session& session = sessions_[request.session];
+  (request.wait_prev == kNone ? session.wait_first : requests_[request.wait_prev].wait_next) =
+      request.wait_next;
+  (request.wait_next == kNone ? session.wait_last : requests_[request.wait_next].wait_prev) =
+      request.wait_prev;
+  --session.waiting;
+}
+
+void Tracker::give_up_old(Session& session, Nanoseconds now_ns) {
+  while (session.wait_first != kNone) {
+    Request& oldest = requests_[session.wait_first];
+    if (now_ns - oldest.last_time_ns < kGiveUpNs) {
+      return;
+    }
+    stop_waiting(oldest);
+    for (TrackerObserver* observer : observers_) {
+      observer->on_given_up(oldest);
+    }
+  }
+}
+
+std::uint32_t Tracker::insert(const Request& candidate) {
+  const std::uint32_t index = next_slot_;
+  next_slot_ = (next_slot_ + 1) % kRequestsKept;
+  Request& place = requests_[index];
+  if (place.live) {
+    if (place.waiting) {
+      stop_waiting(place);
+      for (TrackerObserver* observer : observers_) {
+        observer->on_given_up(place);
+      }
+    }
+    unlink_from_index(index);
+  }
+  place = candidate;
+  place.live = true;
+  place.waiting = true;
+  Session& session = sessions_[place.session];
+  place.wait_prev = session.wait_last;
+  place.wait_next = kNone;
+  (session.wait_last == kNone ? session.wait_first : requests_[session.wait_last].wait_next) =
+      index;
+  session.wait_last = index;
+  ++session.waiting;
+  std::uint32_t& head =
+      index_[bucket_of(place.initiator, place.vlan, place.shelf, place.slot, place.tag)];
+  place.older = head;
+  head = index;
+  return index;
+}
+
+Request* Tracker::find_renewed(const Request& candidate) {
+  if (candidate.command != kCommandAta || candidate.coalesced) {
+    return nullptr;
+  }
+  const bool ranged = is_read(candidate.ata_command) || is_write(candidate.ata_command);
+  std::uint32_t i = sessions_[candidate.session].wait_first;
+  for (int scanned = 0; i != kNone && scanned < kWaitingScanned; ++scanned) {
+    Request& old = requests_[i];
+    i = old.wait_next;
+    if (old.command != kCommandAta || old.ata_command != candidate.ata_command) {
+      continue;
+    }
+    // The Linux driver may split what it sends again, when the MTU has shrunk meanwhile.
+    const bool same = old.fingerprint == candidate.fingerprint;
+    const bool part = ranged && old.sectors > candidate.sectors && covers(old, candidate);
+    if (same || part) {
+      return &old;
+    }
+  }
+  return nullptr;
+}
+
+void Tracker::hash_sectors(const AoeFrame& frame, std::uint32_t sectors) {
+  sector_count_ = 0;
+  const std::uint32_t whole =
+      frame.length <= kAtaDataOffset ? 0 : (frame.length - kAtaDataOffset) / kSectorBytes;
+  const std::uint32_t count = std::min({sectors, whole, kSectorsPerFrameMax});
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto sector = frame.slice(kAtaDataOffset + i * kSectorBytes, kSectorBytes);
+    sector_hashes_[i] = hash_bytes(sector.data(), sector.size(), 0);
+  }
+  sector_count_ = count;
+}
+
+void Tracker::describe(const AoeFrame& frame, Request& out) {
+  out.initiator = frame.source;
+  out.vlan = frame.vlan;
+  out.shelf = frame.shelf();
+  out.slot = frame.slot();
+  out.tag = frame.tag();
+  out.command = frame.command();
+  out.version_flags = frame.u8(14);
+  out.to_all = out.shelf == kBroadcastShelf || out.slot == kBroadcastSlot;
+  out.first_frame = out.last_frame = frame.number;
+  out.first_time_ns = out.last_time_ns = frame.time_ns;
+  out.copies = 1;
+  out.frame_bytes = frame.wire_length;
+  const std::uint32_t head = std::min(frame.length, kMinimumFrameBytes) - kAoeHeaderEnd;
+  std::memcpy(out.head.data(), frame.slice(kAoeHeaderEnd, head).data(), head);
+  sector_count_ = 0;
+  if (out.command == kCommandAta && frame.holds_ata()) {
+    out.ata_command = frame.ata_command();
+    out.sectors = frame.ata_count();
+    out.lba = frame.lba48(28);
+    if (is_28_bit(out.ata_command)) {
+      out.lba &= 0x0FFF'FFFF;
+    }
+    if (is_write(out.ata_command)) {
+      hash_sectors(frame, out.sectors);
+    }
+  } else if (out.command == kCommandConfig && frame.holds(29, 1)) {
+    out.sub_command = frame.u8(29) & 0x0F;
+  } else if (out.command == kCommandMask && frame.holds(25, 1)) {
+    out.sub_command = frame.u8(25);
+  } else if (out.command == kCommandReserve && frame.holds(24, 1)) {
+    out.sub_command = frame.u8(24);
+  } else if (out.command == kCommandExtensions) {
+    out.sub_command = ExtensionTable::find(frame).well_formed ? 1 : 0;
+  }
+  out.argument_bytes = argument_end(frame, out);
+  const std::uint32_t end = std::min(out.argument_bytes, frame.length);
+  const std::uint32_t plain_end = sector_count_ != 0 ? kAtaDataOffset : end;
+  std::uint64_t seed = out.command;
+  for (std::uint32_t i = 0; i < sector_count_; ++i) {
+    seed = mix(seed ^ sector_hashes_[i], kMix1);
+  }
+  out.fingerprint = hash_bytes(frame.slice(kAoeHeaderEnd, 0).data(),
+                               plain_end > kAoeHeaderEnd ? plain_end - kAoeHeaderEnd : 0, seed);
+}
+
+void Tracker::admit(const AoeFrame& frame, Request& candidate) {
+  Request* known = find_request(candidate.initiator, candidate.vlan, candidate.shelf,
+                                candidate.slot, candidate.tag, kAnyCommand);
+  if (known != nullptr && known->fingerprint == candidate.fingerprint &&
+      known->command == candidate.command) {
+    const Relation relation =
+        known->answers != 0 ? Relation::copy_answered : Relation::copy_waiting;
+    // A question asked again in the same words after its answer is a new question, unless it
+    // writes: then it is a copy, and what the target does with it matters.
+    const bool new_question = relation == Relation::copy_answered &&
+                              !(known->command == kCommandAta && is_write(known->ata_command)) &&
+                              !known->coalesced;
+    if (!new_question) {
+      known->last_frame = candidate.last_frame;
+      known->last_time_ns = candidate.last_time_ns;
+      ++known->copies;
+      for (TrackerObserver* observer : observers_) {
+        observer->on_request(frame, *known, relation, nullptr);
+      }
+      return;
+    }
+  }
+  candidate.reused_waiting = known != nullptr && known->waiting;
+  Request* earlier = find_renewed(candidate);
+  const Relation relation = earlier != nullptr ? Relation::renewed : Relation::fresh;
+  if (earlier != nullptr) {
+    earlier->superseded = true;
+    const bool whole = earlier->sectors == candidate.sectors ||
+                       candidate.lba + candidate.sectors == earlier->lba + earlier->sectors;
+    if (whole) {
+      stop_waiting(*earlier);
+    }
+  }
+  const std::uint32_t index = insert(candidate);
+  for (TrackerObserver* observer : observers_) {
+    observer->on_request(frame, requests_[index], relation, earlier);
+  }
+}
+
+void Tracker::take_coalesced(const AoeFrame& frame, const Request& head) {
+  if (!frame.holds(kCoalescedCountOffset, 1)) {
+    return;
+  }
+  const std::uint32_t further = frame.u8(kCoalescedCountOffset);
+  for (std::uint32_t i = 0; i < further; ++i) {
+    const std::uint32_t at = kCoalescedCountOffset + 1 + i * kCoalescedEntryBytes;
+    if (!frame.holds(at, kCoalescedEntryBytes)) {
+      return;  // entries that do not fit the frame are not served
+    }
+    Request child = head;
+    child.tag = frame.be32(at);
+    child.lba = frame.lba48(at + 4);
+    if (is_28_bit(child.ata_command)) {
+      child.lba &= 0x0FFF'FFFF;
+    }
+    child.sectors = frame.u8(at + 15);
+    child.coalesced = true;
+    child.fingerprint = hash_bytes(frame.slice(at, 0).data(), kCoalescedEntryBytes, 1);
+    child.copies = 1;
+    child.answers = 0;
+    child.first_frame = child.last_frame = frame.number;
+    child.first_time_ns = child.last_time_ns = frame.time_ns;
+    sector_count_ = 0;
+    admit(frame, child);
+  }
+}
+
+void Tracker::take_request(const AoeFrame& frame) {
+  Request candidate;
+  describe(frame, candidate);
+  candidate.session = session_for(frame.source, frame.vlan, frame.shelf(), frame.slot());
+  if (candidate.session == kNone) {
+    ++counters_.untracked;
+    return;
+  }
+  give_up_old(sessions_[candidate.session], frame.time_ns);
+  admit(frame, candidate);
+  const bool coalescing = (sessions_[candidate.session].features & kFeatureCoalescedRead) != 0;
+  if (coalescing && candidate.command == kCommandAta && is_read(candidate.ata_command)) {
+    take_coalesced(frame, candidate);
+  }
+}
+
+void Tracker::apply_negotiation(const AoeFrame& frame, const Request& request, Session& session) {
+  if (frame.command() == kCommandConfig) {
+    const bool set = request.sub_command == 3 || request.sub_command == 4;
+    if (set && !frame.has_error_flag()) {
+      session.features = 0;  // both readings of AoEde agree here
+      session.features_doubtful = false;
+    } else if (session.features != 0) {
+      session.features_doubtful = true;
+    }
+    return;
+  }
+  if (frame.command() != kCommandExtensions || frame.has_error_flag()) {
+    return;
+  }
+  const ExtensionTable table = ExtensionTable::find(frame);
+  table.for_each([&session](std::string_view name) {
+    const std::uint8_t bit = feature_bit(name);
+    if (bit == 0 || !is_upper_case(name)) {
+      return;
+    }
+    session.features_doubtful = false;
+    if (bit == kFeatureReset) {
+      session.features = 0;
+    } else if ((bit & kFeaturesTag) != 0) {  // the last one named wins
+      session.features = static_cast<std::uint8_t>((session.features & ~kFeaturesTag) | bit);
+    } else {
+      session.features |= bit;
+    }
+  });
+}
+
+void Tracker::take_reply(const AoeFrame& frame) {
+  sector_count_ = 0;
+  Request* request = find_for_reply(frame);
+  std::uint32_t index = kNone;
+  if (request != nullptr && !request->to_all) {
+    index = request->session;
+  } else {
+    index = session_for(frame.destination, frame.vlan, frame.shelf(), frame.slot());
+  }
+  Session* session = index == kNone ? nullptr : &sessions_[index];
+  if (session == nullptr) {
+    ++counters_.untracked;
+  } else {
+    note_target_mac(*session, frame.source);
+  }
+  if (request != nullptr) {
+    ++request->answers;
+    if (request->answers == 1) {
+      request->answer_time_ns = frame.time_ns;
+      request->answer_frame = frame.number;
+    }
+    stop_waiting(*request);
+    if (request->command == kCommandAta && is_read(request->ata_command) && frame.holds_ata() &&
+        !frame.has_error_flag() && (frame.ata_status() & kStatusErr) == 0) {
+      hash_sectors(frame, request->sectors);
+    }
+  }
+  for (TrackerObserver* observer : observers_) {
+    observer->on_reply(frame, request, session);
+  }
+  if (request != nullptr && session != nullptr) {
+    apply_negotiation(frame, *request, *session);
+  }
+}
+
+void Tracker::on_frame(const CapturedFrame& captured) {
+  if (counters_.frames == 0) {
+    counters_.first_time_ns = captured.time_ns;
+  }
+  counters_.last_time_ns = std::max(counters_.last_time_ns, captured.time_ns);
+  ++counters_.frames;
+  counters_.bytes += captured.bytes.size();
+  AoeFrame frame;
+  const AoeFrame::Kind kind = AoeFrame::parse(captured, frame);
+  if (kind == AoeFrame::Kind::other) {
+    ++counters_.other_frames;
+    return;
+  }
+  ++counters_.aoe_frames;
+  counters_.vlan_frames += frame.vlan != kNoVlan ? 1 : 0;
+  counters_.cut_frames += frame.was_cut() ? 1 : 0;
+  if (kind == AoeFrame::Kind::runt) {
+    ++counters_.runts;
+    for (TrackerObserver* observer : observers_) {
+      observer->on_runt(frame);
+    }
+    return;
+  }
+  if (frame.is_response()) {
+    take_reply(frame);
+  } else {
+    take_request(frame);
+  }
+}
+
+void Tracker::finish() {
+  for (Session& session : sessions_) {
+    while (session.wait_first != kNone) {
+      Request& request = requests_[session.wait_first];
+      stop_waiting(request);
+      for (TrackerObserver* observer : observers_) {
+        observer->on_given_up(request);
+      }
+    }
+  }
+  for (TrackerObserver* observer : observers_) {
+    observer->on_end();
+  }
+}
+
+std::string mac_text(std::uint64_t mac) {
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac >> 40 & 0xFF,
+                     mac >> 32 & 0xFF, mac >> 24 & 0xFF, mac >> 16 & 0xFF, mac >> 8 & 0xFF,
+                     mac & 0xFF);
+}
+
+std::string address_text(std::uint16_t vlan, std::uint16_t shelf, std::uint8_t slot) {
+  std::string text = shelf == kBroadcastShelf && slot == kBroadcastSlot
+                         ? std::string("everybody")
+                         : fmt::format("e{}.{}", shelf, slot);
+  if (vlan != kNoVlan) {
+    text += fmt::format("@{}", vlan);
+  }
+  return text;
+}
+
+std::string request_text(const Request& request) {
+  switch (request.command) {
+    case kCommandAta: {
+      const bool reads = is_read(request.ata_command);
+      if (reads || is_write(request.ata_command)) {
+        return fmt::format("{} of {} sector{} at LBA {}", reads ? "read" : "write", request.sectors,
+                           request.sectors == 1 ? "" : "s", request.lba);
+      }
+      if (request.ata_command == kAtaIdentify) {
+        return "identify";
+      }
+      if (request.ata_command == kAtaFlush || request.ata_command == kAtaFlushExt) {
+        return "flush";
+      }
+      return fmt::format("ATA command 0x{:02x}", request.ata_command);
+    }
+    case kCommandConfig: {
+      static constexpr std::array<const char*, 5> kNames{
+          "config read", "config test", "config prefix test", "config set", "config force set"};
+      return request.sub_command < kNames.size()
+                 ? kNames[request.sub_command]
+                 : fmt::format("config command {}", request.sub_command);
+    }
+    case kCommandMask:
+      return request.sub_command == 0 ? "mask list read" : "mask list edit";
+    case kCommandReserve:
+      return request.sub_command == 0   ? "reserve read"
+             : request.sub_command == 1 ? "reserve set"
+                                        : "reserve force set";
+    case kCommandExtensions:
+      return "extension table";
+    default:
+      return fmt::format("command 0x{:02x}", request.command);
+  }
+}
+
+}  // namespace pcaps
