@@ -8,6 +8,7 @@
 //   take events until engine.next_deadline(): a frame only while outbox.intake_open, a finished
 //   disk operation always, a timer when the deadline has come; hand each to the engine; then start
 //   every disk operation, save and frame of the outbox, in order.
+// One outbox for the life of an engine: its generation tells the engine which frames have left.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,11 @@ inline constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
 
 inline constexpr std::size_t kSectorBytes = 512;
 
+// The least MTU of a port: the reply to a config query with the longest string has to fit.
+inline constexpr std::uint16_t kMtuMin = 1042;
+
 // One interface the engine answers on. mtu counts the bytes after the Ethernet header.
+// mtu is at least kMtuMin.
 struct PortConfig {
   wire::MacAddress mac;
   std::uint16_t mtu = 1500;
@@ -69,7 +74,7 @@ struct EngineConfig {
   BehindWindow behind_window = BehindWindow::reject_silently;
   ResetOn reset_on = ResetOn::any_config;
   bool extensions = true;             // false: command 0x23 is unknown, a plain AoEr11 target
-  std::uint32_t initiators_max = 64;  // sessions with extensions; each tag window costs about 4 KiB
+  std::uint32_t initiators_max = 64;  // sessions with extensions; each tag window costs about 8 KiB
   std::uint32_t operations_max =
       512;  // disk operations held at once (in flight and behind the range gate)
 };
@@ -98,7 +103,8 @@ struct DiskOp {
 };
 
 // New persistent state to be stored, all or nothing. Ends with on_disk_done(id) like a disk
-// operation; the engine starts one at a time. state is valid until then.
+// operation; the engine starts one at a time, and its id is never a disk operation's. state is
+// valid until then.
 struct Save {
   std::uint32_t id = 0;
   const PersistentState* state = nullptr;
@@ -147,6 +153,8 @@ struct Outbox {
   std::vector<Note> notes;
   bool intake_open =
       true;  // false: leave frames in the receive buffer, hand in only disk_done and timers
+  bool reopen_on_clear =
+      false;  // intake is closed only because the frames of this outbox take the room
   std::uint64_t generation =
       0;  // counts clear(), so that the engine knows when frame storage is free again
 
@@ -155,45 +163,47 @@ struct Outbox {
     disk_ops.clear();
     saves.clear();
     notes.clear();
+    intake_open = intake_open || reopen_on_clear;
+    reopen_on_clear = false;
     ++generation;
   }
 };
 
 // Everything the engine counts, in the order it is printed. One list, so that no printer can forget
 // one.
-#define AOE_ENGINE_COUNTERS(X)                                                         \
-  X(frames_in)           /* frames handed in */                                        \
-  X(frames_out)          /* frames put into the outbox */                              \
-  X(ignored_short)       /* shorter than the header or the command's fixed argument */ \
-  X(ignored_not_request) /* not AoE, or the R flag set */                              \
-  X(ignored_address)     /* another shelf or slot */                                   \
-  X(ignored_masked)      /* source not on the mask list or the allow list */           \
-  X(errors_answered)     /* AoE error replies */                                       \
-  X(ata_errors_answered) /* ATA replies with ERR set */                                \
-  X(reads)               /* read operations completed */                               \
-  X(writes)              /* write operations completed */                              \
-  X(flushes)             /* flush operations completed */                              \
-  X(sectors_read)                                                                      \
-  X(sectors_written)                                                                   \
-  X(disk_errors)                                                                       \
-  X(gate_held)     /* operations that waited for an overlapping one */                 \
-  X(intake_closed) /* times that intake closed for lack of room */                     \
-  X(config_queries)                                                                    \
-  X(config_changes)                                                                    \
-  X(mask_edits)                                                                        \
-  X(reserve_changes)                                                                   \
-  X(extension_requests)                                                                \
-  X(sessions)         /* initiators with extensions now */                             \
-  X(sessions_refused) /* refused for lack of room */                                   \
-  X(session_resets)                                                                    \
-  X(duplicates_rejected)     /* answered from the tag window, not performed */         \
-  X(duplicates_in_flight)    /* held until the original was on disk */                 \
-  X(duplicates_in_ring)      /* dropped: the same tag waited ahead in the batch */     \
-  X(behind_window)           /* writes with a tag behind the window */                 \
-  X(coalesced_reads)         /* further reads served from a coalesced request */       \
-  X(coalesced_write_replies) /* write replies that travelled in another's frame */     \
-  X(pauses)                                                                            \
-  X(pauses_refused)                                                                    \
+#define AOE_ENGINE_COUNTERS(X)                                                          \
+  X(frames_in)           /* frames handed in */                                         \
+  X(frames_out)          /* frames put into the outbox */                               \
+  X(ignored_short)       /* shorter than the header, the fixed argument or the table */ \
+  X(ignored_not_request) /* not AoE, or the R flag set */                               \
+  X(ignored_address)     /* another shelf, slot or station; a source that is a group */ \
+  X(ignored_masked)      /* source not on the mask list or the allow list */            \
+  X(errors_answered)     /* AoE error replies */                                        \
+  X(ata_errors_answered) /* ATA replies with ERR set */                                 \
+  X(reads)               /* read operations completed */                                \
+  X(writes)              /* write operations completed */                               \
+  X(flushes)             /* flush operations completed */                               \
+  X(sectors_read)                                                                       \
+  X(sectors_written)                                                                    \
+  X(disk_errors)                                                                        \
+  X(gate_held)     /* operations that waited for an overlapping one */                  \
+  X(intake_closed) /* times that intake closed for lack of room */                      \
+  X(config_queries)                                                                     \
+  X(config_changes)                                                                     \
+  X(mask_edits)                                                                         \
+  X(reserve_changes)                                                                    \
+  X(extension_requests)                                                                 \
+  X(sessions)         /* initiators with extensions now */                              \
+  X(sessions_refused) /* refused for lack of room */                                    \
+  X(session_resets)                                                                     \
+  X(duplicates_rejected)     /* answered from the tag window, not performed */          \
+  X(duplicates_in_flight)    /* held until the original was on disk */                  \
+  X(duplicates_in_ring)      /* dropped: the same tag waited ahead in the batch */      \
+  X(behind_window)           /* writes with a tag behind the window */                  \
+  X(coalesced_reads)         /* further reads served from a coalesced request */        \
+  X(coalesced_write_replies) /* write replies that travelled in another's frame */      \
+  X(pauses)                                                                             \
+  X(pauses_refused)                                                                     \
   X(crc_failed) /* writes dropped for a bad check */
 
 struct Counters {
@@ -202,10 +212,13 @@ struct Counters {
 #undef AOE_ENGINE_COUNTER_MEMBER
 };
 
+// The least operations_max for a configuration: what one request may need at once.
+[[nodiscard]] std::uint32_t operations_min(const EngineConfig& config);
+
 class Engine {
  public:
-  // Programmer errors in config (no ports, more than 1,024 bytes of config string, operations_max
-  // below what one coalesced request can ask for) are assertions; a shell validates what a user
+  // Programmer errors in config (no ports, an mtu below kMtuMin, more than 1,024 bytes of config
+  // string, operations_max below operations_min()) are assertions; a shell validates what a user
   // gave first.
   explicit Engine(EngineConfig config);
   ~Engine();
