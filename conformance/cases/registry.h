@@ -39,7 +39,7 @@ struct Case {
       {};                             // of AoEde: a target that lacks one is judged `unsupported`
   bool hostile = false;               // the target is asked for a sign of life afterwards
   std::vector<std::string> fails_on;  // deviants that must not get through, at least one
-  std::function<void(Context&)> run;
+  std::function<void(Context&)> run = {};
 
   std::string family() const { return id.substr(0, id.find('.')); }
 };
