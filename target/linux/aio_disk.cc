@@ -1,0 +1,197 @@
+// Carries the engine's disk operations to the image by libaio: see aio_disk.h.
+#include "target/linux/aio_disk.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include "target/linux/start_error.h"
+
+namespace target::linux_shell {
+namespace {
+
+constexpr std::size_t kEventsPerCall = 64;
+
+engine::DiskStatus status_of(std::int64_t result) {
+  return result == -ENOSPC || result == -EDQUOT ? engine::DiskStatus::no_space
+                                                : engine::DiskStatus::io_error;
+}
+
+}  // namespace
+
+int AioCalls::submit(io_context_t context, std::span<iocb*> operations) {
+  return ::io_submit(context, static_cast<long>(operations.size()), operations.data());
+}
+
+int AioCalls::get_events(io_context_t context, long at_least, std::span<io_event> events) {
+  timespec no_wait{};
+  return ::io_getevents(context, at_least, static_cast<long>(events.size()), events.data(),
+                        at_least == 0 ? &no_wait : nullptr);
+}
+
+int AioCalls::sync_data(int fd) {
+  return ::fdatasync(fd) == 0 ? 0 : -errno;
+}
+
+AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max,
+                 AioCalls& calls)
+    : image_fd_(image_fd),
+      image_name_(std::move(image_name)),
+      calls_(calls),
+      event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      operations_(operations_max),
+      events_(kEventsPerCall) {
+  if (!event_fd_.valid()) {
+    throw StartError(fmt::format("{}: cannot make an eventfd: {}: raise the limit of open files",
+                                 image_name_, errno_text(errno)));
+  }
+  const int error = ::io_setup(static_cast<int>(operations_max), &context_);
+  if (error != 0) {
+    throw StartError(
+        fmt::format("{}: cannot prepare {} asynchronous operations: {}: raise "
+                    "fs.aio-max-nr (sysctl)",
+                    image_name_, operations_max, errno_text(-error)));
+  }
+  for (std::uint32_t i = operations_max; i > 0; --i) {
+    free_.push_back(i - 1);
+  }
+  detect_fdsync();
+}
+
+AioDisk::~AioDisk() {
+  if (context_ != nullptr) {
+    // Waits for what is in flight: the engine's memory must outlive it.
+    ::io_destroy(context_);
+  }
+}
+
+void AioDisk::detect_fdsync() {
+  iocb control{};
+  iocb* one = &control;
+  ::io_prep_fdsync(&control, image_fd_);
+  // io_destroy() waits for it should the wait below be interrupted.
+  if (calls_.submit(context_, std::span(&one, 1)) != 1) {
+    return;
+  }
+  io_event event{};
+  int count = 0;
+  do {
+    count = calls_.get_events(context_, 1, std::span(&event, 1));
+  } while (count == -EINTR);
+  fdsync_works_ = count == 1 && static_cast<std::int64_t>(event.res) == 0;
+}
+
+AioDisk::Operation& AioDisk::take_free() {
+  assert(!free_.empty());  // the engine holds no more than operations_max at once
+  Operation& operation = operations_[free_.back()];
+  free_.pop_back();
+  operation.busy = true;
+  ++outstanding_;
+  return operation;
+}
+
+void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
+  operation.id = wanted.id;
+  operation.bytes = wanted.data.size();
+  const auto offset_bytes = static_cast<long long>(wanted.lba * engine::kSectorBytes);
+  switch (wanted.kind) {
+    case engine::DiskOpKind::read:
+      ::io_prep_pread(&operation.control, image_fd_, wanted.data.data(), wanted.data.size(),
+                      offset_bytes);
+      break;
+    case engine::DiskOpKind::write:
+      ::io_prep_pwrite(&operation.control, image_fd_, wanted.data.data(), wanted.data.size(),
+                       offset_bytes);
+      break;
+    case engine::DiskOpKind::flush:
+      operation.bytes = 0;
+      ::io_prep_fdsync(&operation.control, image_fd_);
+      break;
+  }
+  ::io_set_eventfd(&operation.control, event_fd_.get());
+  operation.control.data = &operation;
+}
+
+void AioDisk::start(std::span<const engine::DiskOp> operations) {
+  for (const auto& wanted : operations) {
+    Operation& operation = take_free();
+    if (wanted.kind == engine::DiskOpKind::flush && !fdsync_works_) {
+      operation.id = wanted.id;
+      operation.bytes = 0;
+      finish(operation, calls_.sync_data(image_fd_));
+      continue;
+    }
+    prepare(operation, wanted);
+    waiting_.push_back(&operation.control);
+  }
+  submit_waiting();
+}
+
+void AioDisk::submit_waiting() {
+  while (!waiting_.empty()) {
+    batch_.assign(waiting_.begin(), waiting_.end());
+    const int result = calls_.submit(context_, batch_);
+    if (result > 0) {
+      in_kernel_ += static_cast<std::size_t>(result);
+      counters_.submitted += static_cast<std::uint64_t>(result);
+      waiting_.erase(waiting_.begin(), waiting_.begin() + result);
+    } else if (result == -EAGAIN || result == 0) {
+      ++counters_.submit_retries;
+      return;
+    } else if (result != -EINTR) {
+      // The kernel refuses the first one, and only that one.
+      auto* operation = static_cast<Operation*>(waiting_.front()->data);
+      waiting_.pop_front();
+      finish(*operation, result);
+    }
+  }
+}
+
+void AioDisk::finish(Operation& operation, std::int64_t result) {
+  assert(operation.busy);
+  DiskCompletion completion{operation.id, engine::DiskStatus::ok};
+  if (result < 0) {
+    ++counters_.errors;
+    completion.status = status_of(result);
+  } else if (static_cast<std::uint64_t>(result) != operation.bytes) {
+    // The image shrank under us, or the disk is nearly full: the rest did not happen.
+    ++counters_.short_transfers;
+    completion.status = engine::DiskStatus::io_error;
+  }
+  operation.busy = false;
+  free_.push_back(static_cast<std::uint32_t>(&operation - operations_.data()));
+  finished_.push_back(completion);
+}
+
+void AioDisk::reap(std::vector<DiskCompletion>& completions) {
+  while (in_kernel_ > 0) {
+    const int count = calls_.get_events(context_, 0, events_);
+    if (count == -EINTR) {
+      continue;
+    }
+    for (int i = 0; i < count; ++i) {
+      const auto& event = events_[static_cast<std::size_t>(i)];
+      finish(*static_cast<Operation*>(event.data), static_cast<std::int64_t>(event.res));
+      --in_kernel_;
+    }
+    if (count < static_cast<int>(events_.size())) {
+      break;
+    }
+  }
+  submit_waiting();
+  outstanding_ -= finished_.size();
+  completions.insert(completions.end(), finished_.begin(), finished_.end());
+  finished_.clear();
+}
+
+bool AioDisk::sync_now() {
+  const int result = calls_.sync_data(image_fd_);
+  errno = -result;
+  return result == 0;
+}
+
+}  // namespace target::linux_shell

@@ -1,0 +1,125 @@
+// Judges options against the machine: see survey.h.
+#include "target/linux/survey.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+
+#include "target/linux/image.h"
+#include "target/linux/interface.h"
+#include "target/linux/packet_ring.h"
+#include "target/linux/start_error.h"
+#include "target/linux/state_store.h"
+
+namespace target::linux_shell {
+namespace {
+
+std::string known_interfaces() {
+  std::string text;
+  for (const auto& name : interface_names()) {
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text.empty() ? "there is none here" : "there are " + text;
+}
+
+// 0: the kernel does not say.
+std::uint64_t available_memory_bytes() {
+  std::ifstream in("/proc/meminfo");
+  std::string word;
+  while (in >> word) {
+    if (word == "MemAvailable:") {
+      std::uint64_t kibibytes = 0;
+      in >> kibibytes;
+      return kibibytes * 1024;
+    }
+  }
+  return 0;
+}
+
+void survey_image(const ExportOptions& one, Survey& result) {
+  try {
+    const auto size = measure_image(one.file, one.read_only);
+    if (size.rest_bytes > 0) {
+      result.warnings.push_back(
+          fmt::format("{}: {}: the last {} bytes are no whole sector of 512 and are not exported",
+                      one.where, one.file, size.rest_bytes));
+    }
+  } catch (const StartError& error) {
+    result.problems.push_back(fmt::format("{}: {}", one.where, error.what()));
+  }
+}
+
+std::uint64_t survey_interfaces(const ExportOptions& one, Survey& result) {
+  std::uint64_t ring_bytes = 0;
+  for (const auto& name : one.interfaces) {
+    const auto facts = look_up_interface(name);
+    if (!facts) {
+      result.problems.push_back(
+          fmt::format("{}: interface {} does not exist: {}", one.where, name, known_interfaces()));
+    } else if (!facts->ethernet) {
+      result.problems.push_back(
+          fmt::format("{}: interface {} is not Ethernet, and AoE is Ethernet only: {}", one.where,
+                      name, known_interfaces()));
+    } else if (facts->mtu < kMtuMin || facts->mtu > kMtuMax) {
+      result.problems.push_back(fmt::format(
+          "{}: interface {} has an MTU of {}: AoE needs {} to {}: ip link set {} mtu 1500",
+          one.where, name, facts->mtu, kMtuMin, kMtuMax, name));
+    } else {
+      ring_bytes += ring_layout(facts->mtu, one.buffer_count).bytes();
+      if (!facts->up) {
+        result.warnings.push_back(
+            fmt::format("{}: interface {} is down: ip link set {} up", one.where, name, name));
+      }
+    }
+  }
+  return ring_bytes;
+}
+
+void survey_state(const ExportOptions& one, Survey& result) {
+  if (one.state_dir.empty()) {
+    return;
+  }
+  if (::access(one.state_dir.c_str(), W_OK | X_OK) != 0) {
+    result.problems.push_back(fmt::format(
+        "{}: state directory {}: {}: create it, and let the user who runs aoe-target write there",
+        one.where, one.state_dir, errno_text(errno)));
+    return;
+  }
+  try {
+    const auto directory = open_state_directory(one.state_dir);
+    StateStore(*directory, one.state_dir, one.shelf, one.slot).load();
+  } catch (const StartError& error) {
+    result.problems.push_back(fmt::format("{}: {}", one.where, error.what()));
+  }
+}
+
+}  // namespace
+
+Survey survey(const Options& options) {
+  Survey result;
+  std::uint64_t ring_bytes = 0;
+  for (const auto& one : options.exports) {
+    survey_image(one, result);
+    ring_bytes += survey_interfaces(one, result);
+    survey_state(one, result);
+  }
+  // The rings are memory of the kernel that nobody can swap out.
+  const auto available_bytes = available_memory_bytes();
+  if (available_bytes > 0 && ring_bytes > available_bytes / 2) {
+    result.problems.push_back(
+        fmt::format("the receive buffers need {} MiB, more than half of the {} MiB of memory "
+                    "available: choose a smaller buffer-count",
+                    ring_bytes >> 20, available_bytes >> 20));
+  }
+  if (options.ready_fd >= 0 && ::fcntl(options.ready_fd, F_GETFD) < 0) {
+    result.problems.push_back(
+        fmt::format("ready-fd {} is not open: pass an open descriptor, as in --ready-fd 3 3>FILE",
+                    options.ready_fd));
+  }
+  return result;
+}
+
+}  // namespace target::linux_shell

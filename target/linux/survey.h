@@ -1,0 +1,23 @@
+// Judges options against the machine before anything is opened: do the files and interfaces exist,
+// does the memory suffice. It reports every problem at once, and changes nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "target/linux/options.h"
+
+namespace target::linux_shell {
+
+// An Ethernet frame that carries one sector: AoE header and ATA argument after the Ethernet header.
+inline constexpr std::uint32_t kMtuMin = 10 + 12 + 512;
+inline constexpr std::uint32_t kMtuMax = 0xFFFF;
+
+struct Survey {
+  std::vector<std::string> problems;  // keep the target from starting
+  std::vector<std::string> warnings;
+};
+
+Survey survey(const Options& options);
+
+}  // namespace target::linux_shell

@@ -1,0 +1,97 @@
+// Every problem is found before anything is opened, and named with what to do.
+#include "target/linux/survey.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "target/linux/test_files.h"
+#include "target/linux/test_network.h"
+
+namespace target::linux_shell {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class SurveyTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto reason = testing::enter_test_network()) {
+      GTEST_SKIP() << *reason;
+    }
+    ExportOptions one;
+    one.where = "here";
+    one.file = directory_.image("image", 8192);
+    one.interfaces = {"tgt0"};
+    options_.exports = {one};
+  }
+  ExportOptions& one() { return options_.exports[0]; }
+
+  testing::TestDirectory directory_;
+  Options options_;
+};
+
+TEST_F(SurveyTest, FindsNothingWhereNothingIsWrong) {
+  one().state_dir = directory_.path();
+  const auto found = survey(options_);
+  EXPECT_THAT(found.problems, IsEmpty());
+  EXPECT_THAT(found.warnings, IsEmpty());
+}
+
+TEST_F(SurveyTest, NamesTheInterfacesThatExist) {
+  one().interfaces = {"eth7"};
+  EXPECT_THAT(survey(options_).problems,
+              ElementsAre(::testing::AllOf(HasSubstr("here: interface eth7 does not exist"),
+                                           HasSubstr("tgt0"), HasSubstr("ini0"))));
+}
+
+TEST_F(SurveyTest, WantsEthernet) {
+  one().interfaces = {"lo"};
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("lo is not Ethernet")));
+}
+
+TEST_F(SurveyTest, WantsAnMtuThatCarriesASector) {
+  testing::ip("link set tgt0 mtu 533");
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("MTU of 533")));
+  testing::ip("link set tgt0 mtu 534");
+  EXPECT_THAT(survey(options_).problems, IsEmpty());
+}
+
+TEST_F(SurveyTest, WarnsOfADownInterfaceAndOfAnOddSize) {
+  testing::ip("link set tgt0 down");
+  one().file = directory_.image("odd", 8192 + 100);
+  const auto found = survey(options_);
+  EXPECT_THAT(found.problems, IsEmpty());
+  EXPECT_THAT(found.warnings, ElementsAre(HasSubstr("last 100 bytes"), HasSubstr("tgt0 is down")));
+}
+
+TEST_F(SurveyTest, ReportsEverythingAtOnce) {
+  one().file = directory_ / "none";
+  one().interfaces = {"eth7"};
+  one().state_dir = directory_ / "nowhere";
+  options_.ready_fd = 999;
+  EXPECT_THAT(survey(options_).problems,
+              ElementsAre(HasSubstr("none"), HasSubstr("eth7"), HasSubstr("nowhere"),
+                          HasSubstr("ready-fd 999 is not open")));
+}
+
+TEST_F(SurveyTest, ReadsTheStateFile) {
+  one().state_dir = directory_.path();
+  one().shelf = 1;
+  one().slot = 1;
+  (void)directory_.text("e1.1.state", "garbage");
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("is damaged")));
+}
+
+TEST_F(SurveyTest, BoundsTheReceiveBuffersByMemory) {
+  testing::ip("link set tgt0 mtu 65535");
+  one().buffer_count = 65535;  // 4 GiB each
+  while (options_.exports.size() < 1024) {
+    options_.exports.push_back(one());
+  }
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("choose a smaller buffer-count")));
+}
+
+}  // namespace
+}  // namespace target::linux_shell
