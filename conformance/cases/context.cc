@@ -693,12 +693,47 @@ const Bytes& Context::plant(Initiator& from) {
   return planted_;
 }
 
-std::optional<Bytes> Context::restart_target() {
+std::optional<Bytes> Context::restart_target(End end) {
   if (!shared_.restart) {
     throw CaseEnd(Verdict::skip, "needs --target-command: the suite cannot restart this target");
   }
   inbox_.clear();
-  return shared_.restart();
+  shared_.restart(end);
+  constexpr int64_t start_wait_ns = 5 * port::kNsPerSecond;
+  return await_target(scaled(start_wait_ns));
+}
+
+std::optional<Bytes> Context::await_target(int64_t wait_ns) {
+  std::optional<Bytes> announcement;
+  const int64_t until_ns = now_ns() + wait_ns;
+  constexpr int64_t ask_every_ns = 20 * kNsPerMs;
+  while (now_ns() < until_ns) {
+    const Bytes request = shared_.prober->send(codec::read_request(0, 1));
+    bool alive = false;
+    pump(now_ns() + ask_every_ns, [&] {
+      for (auto it = inbox_.begin(); it != inbox_.end(); it = inbox_.erase(it)) {
+        if (is_reply_to(it->bytes, shared_.prober->mac())) {
+          alive = true;
+        } else if (!announcement && get(it->bytes, F::command) == codec::command::config &&
+                   get(it->bytes, F::shelf) == facts_.shelf &&
+                   get(it->bytes, F::slot) == facts_.slot) {
+          announcement = it->bytes;
+        }
+      }
+      return alive;
+    });
+    if (alive) {
+      return announcement;
+    }
+  }
+  throw CaseEnd(Verdict::inconclusive, "the target was started and does not answer");
+}
+
+void Context::needs_scratch(uint64_t sectors) {
+  if (scratch_.count < sectors) {
+    throw CaseEnd(Verdict::skip, fmt::format("needs {} scratch sectors, --scratch gives {}",
+                                             sectors, scratch_.count));
+  }
 }
 
 void Context::begin_case(std::string first_clause, Level level) {

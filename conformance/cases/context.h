@@ -166,6 +166,7 @@ class Context {
 
   const TargetFacts& target() const { return facts_; }
   const Scratch& scratch() const { return scratch_; }
+  void set_scratch(Scratch scratch) { scratch_ = scratch; }
   port::Port& port() { return port_; }
   size_t frame_max() const { return port_.mtu() + 14; }
   // Sectors that fit both a frame of this link and the target's advertised limit.
@@ -238,15 +239,22 @@ class Context {
   const Mac& prober_mac();
 
   // --- For the target's own state. ---
-  // Restarts the target (needs target_command). The announcement, when it came.
-  std::optional<Bytes> restart_target();
+  // Restarts the target (Need::target_command), by asking it to end or, for a crash, by killing it.
+  // Its announcement, when one came before it answered.
+  enum class End { orderly, crash };
+  std::optional<Bytes> restart_target(End end = End::orderly);
+  // Waits until the target answers; the announcement that came meanwhile. Throws when it does not
+  // come.
+  std::optional<Bytes> await_target(int64_t wait_ns);
+  // A smaller scratch range than this skips the case.
+  void needs_scratch(uint64_t sectors);
   // Run when the case is over, whatever its verdict, last added first.
   void after(std::function<void()> undo) { undo_.push_back(std::move(undo)); }
 
   // --- For the runner. ---
   struct Shared {
     std::function<bool()> interrupted;
-    std::function<std::optional<Bytes>()> restart;  // start the target again; its announcement
+    std::function<void(End)> restart;  // end the target and start it again
     std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
     bool may_write = false;
     std::deque<std::unique_ptr<Initiator>> initiators;

@@ -86,6 +86,7 @@ CaseResult run_case(Context& t, const Case& c) {
   result.clauses = c.clauses;
   result.verdict = Verdict::pass;
   const int64_t start_ns = t.now_ns();
+  result.started_ns = start_ns;
   t.begin_case(c.clauses.empty() ? std::string() : c.clauses.front(), c.level);
   const auto guarded = [&](const std::function<void()>& step) {
     try {

@@ -13,9 +13,11 @@ struct CaseResult {
   Verdict verdict = Verdict::skip;
   std::string reason;  // empty for pass only
   std::vector<Finding> findings;
-  std::string capture;  // file name, when one was made
+  std::string capture;     // file name, when one was made
+  int64_t started_ns = 0;  // on the port's clock, as the capture's
   double duration_ms = 0;
   std::string repeat;  // the command that runs just this case
+  std::string known;   // the baseline's reason, when this verdict is expected
   bool interrupted = false;
 };
 

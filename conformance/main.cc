@@ -1,0 +1,426 @@
+// aoe-conformance: the command line. Options in, exit code out; what is done is done elsewhere.
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+
+#include "conformance/deviants/model_port.h"
+#include "conformance/listing.h"
+#include "conformance/port/af_packet.h"
+#include "conformance/port/unix_socket.h"
+#include "conformance/report/baseline.h"
+#include "conformance/runner/run.h"
+#include "conformance/runner/selection.h"
+
+namespace conformance {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+volatile std::sig_atomic_t g_signals = 0;
+
+void on_signal(int) {
+  g_signals = g_signals + 1;
+}
+
+struct Options {
+  Selection selection;
+  std::string interface, socket_path;
+  bool model = false;
+  std::string deviant;
+  int shelf = -1;
+  int slot = -1;
+  size_t mtu = 0;
+  std::vector<std::string> allow;
+  std::string scratch;
+  double time_scale = 1.0;
+  std::vector<std::string> fail_on;
+  std::string target_command, target_interface, target_image;
+  std::string report_dir, report_text, report_tap, report_xml, report_json, capture_dir, baseline;
+  std::string colour = "auto";
+  bool plan = false;
+  bool verbose = false;
+  bool markdown = false;
+  std::string show;
+};
+
+void add_selection(CLI::App& app, Options& o) {
+  app.add_option("--case", o.selection.cases, "Cases by id; globs (header.*)")
+      ->type_name("PATTERN");
+  app.add_option("--family", o.selection.families, "Cases of a family")->type_name("FAMILY");
+  app.add_option("--level", o.selection.levels, "MUST, SHOULD, MAY, INTEROP")->type_name("LEVEL");
+  app.add_option("--clause", o.selection.clauses, "Cases that ask for a clause; globs")
+      ->type_name("CLAUSE");
+  app.add_option("--exclude", o.selection.excluded, "Leave these out; globs")->type_name("PATTERN");
+  app.add_option("--cases-from", o.selection.files, "A file of ids, one a line")->type_name("FILE");
+}
+
+void add_run(CLI::App& app, Options& o) {
+  add_selection(app, o);
+  app.add_option("--interface,-i", o.interface, "Network interface the target is reached through");
+  app.add_option("--socket", o.socket_path,
+                 "UNIX socket (SOCK_SEQPACKET, one frame a message) instead of an interface");
+  app.add_flag("--model", o.model, "Judge the built-in model target instead, in virtual time");
+  app.add_option("--deviant", o.deviant, "With --model: this deviation of it");
+  app.add_option("--shelf", o.shelf, "Found by broadcast when left out")
+      ->check(CLI::Range(0, 0xfffe));
+  app.add_option("--slot", o.slot, "Found by broadcast when left out")->check(CLI::Range(0, 0xfe));
+  app.add_option("--mtu", o.mtu,
+                 "With --model or --socket (default 1500); an interface knows its own")
+      ->check(CLI::Range(576, 65535));
+  app.add_option(
+         "--allow", o.allow,
+         "Beyond reading: write (inside --scratch), config (the config string), lockout (mask and "
+         "reserve lists), stress, all")
+      ->delimiter(',');
+  app.add_option(
+         "--scratch", o.scratch,
+         "Sectors that may be written to, saved before and restored after (default: the disk's "
+         "last 2048)")
+      ->type_name("LBA:COUNT");
+  app.add_option("--time-scale", o.time_scale, "Multiplies every wait")
+      ->check(CLI::Range(0.01, 1000.0));
+  app.add_option(
+         "--fail-on", o.fail_on,
+         "Further verdicts that make the exit code 1: warn, info, unsupported, skip, inconclusive")
+      ->delimiter(',');
+  app.add_option(
+      "--target-command", o.target_command,
+      "Start the target with this, and again when a case asks; {iface} {shelf} {slot} {image}");
+  app.add_option("--target-interface", o.target_interface, "{iface} of it (default: --interface)");
+  app.add_option("--target-image", o.target_image, "{image} of it");
+  app.add_option("--report-dir", o.report_dir, "report.txt, .tap, .xml (JUnit) and .json go there");
+  app.add_option("--report-text", o.report_text)->type_name("FILE");
+  app.add_option("--report-tap", o.report_tap)->type_name("FILE");
+  app.add_option("--report-xml", o.report_xml)->type_name("FILE");
+  app.add_option("--report-json", o.report_json)->type_name("FILE");
+  app.add_option("--capture", o.capture_dir, "A pcap file for every case goes there")
+      ->type_name("DIR");
+  app.add_option("--baseline", o.baseline,
+                 "Known failures (TOML); anything else, either way, is red");
+  app.add_option("--color", o.colour, "auto, always, never")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("--plan", o.plan, "Say what would run, and why not the rest; send nothing");
+  app.add_flag("--verbose,-v", o.verbose,
+               "Every case in the text, not only those with something to say");
+}
+
+std::set<std::string> allowed(const Options& o) {
+  static const std::set<std::string> known = {"write", "config", "lockout", "stress"};
+  std::set<std::string> out;
+  for (const std::string& a : o.allow) {
+    if (a == "all") {
+      return known;
+    }
+    if (known.count(a) == 0) {
+      throw UsageError(fmt::format("--allow {}: there are write, config, lockout, stress, all", a));
+    }
+    out.insert(a);
+  }
+  return out;
+}
+
+std::optional<Scratch> scratch(const Options& o) {
+  if (o.scratch.empty()) {
+    return std::nullopt;
+  }
+  unsigned long long lba = 0;
+  unsigned long long count = 0;
+  char rest = 0;
+  if (std::sscanf(o.scratch.c_str(), "%llu:%llu%c", &lba, &count, &rest) != 2 || count == 0) {
+    throw UsageError(
+        fmt::format("--scratch {}: LBA:COUNT, two numbers, COUNT at least 1", o.scratch));
+  }
+  return Scratch{lba, count};
+}
+
+std::set<Verdict> fail_on(const Options& o) {
+  std::set<Verdict> out;
+  for (const std::string& word : o.fail_on) {
+    const auto it = std::find_if(std::begin(kVerdicts), std::end(kVerdicts),
+                                 [&](Verdict v) { return to_string(v) == word; });
+    if (it == std::end(kVerdicts) || *it == Verdict::pass) {
+      throw UsageError(fmt::format(
+          "--fail-on {}: there are fail, warn, info, unsupported, skip, inconclusive, error",
+          word));
+    }
+    out.insert(*it);
+  }
+  return out;
+}
+
+std::string joined(int argc, char** argv) {
+  std::string out;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = i == 0 ? "aoe-conformance" : argv[i];
+    const bool plain = word.find_first_of(" *?{}'\"$;&|<>") == std::string::npos;
+    out += (i == 0 ? "" : " ") + (plain ? word : "'" + word + "'");
+  }
+  return out;
+}
+
+// What repeats a case: where the target is and what is allowed, without selection and reports.
+std::string repeat_command(const Options& o) {
+  std::string out = "aoe-conformance run";
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) {
+      const bool plain = value.find_first_of(" {}*'\"$") == std::string::npos;
+      out += fmt::format(" {} {}", name, plain ? value : "'" + value + "'");
+    }
+  };
+  out += o.model ? " --model" : "";
+  add("--deviant", o.deviant);
+  add("--interface", o.interface);
+  add("--socket", o.socket_path);
+  add("--shelf", o.shelf < 0 ? "" : std::to_string(o.shelf));
+  add("--slot", o.slot < 0 ? "" : std::to_string(o.slot));
+  std::string allow;
+  for (const std::string& a : o.allow) {
+    allow += (allow.empty() ? "" : ",") + a;
+  }
+  add("--allow", allow);
+  add("--scratch", o.scratch);
+  add("--target-interface", o.target_interface);
+  add("--target-image", o.target_image);
+  add("--target-command", o.target_command);
+  return out;
+}
+
+bool use_colour(const Options& o) {
+  return o.colour == "always" || (o.colour == "auto" && isatty(STDOUT_FILENO) != 0);
+}
+
+// One line that is written over while the run goes on; on a terminal only.
+class Progress {
+ public:
+  explicit Progress(bool on) : on_(on) {}
+  ~Progress() { clear(); }
+  void begin(size_t number, size_t total, const Case& c) {
+    if (on_) {
+      std::string line = fmt::format("[{}/{}] {}", number, total, c.id);
+      winsize size{};
+      if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 &&
+          line.size() > size.ws_col) {
+        line.resize(size.ws_col);
+      }
+      std::cerr << "\r\033[K" << line << std::flush;
+    }
+  }
+  void clear() {
+    if (on_) {
+      std::cerr << "\r\033[K" << std::flush;
+    }
+  }
+
+ private:
+  bool on_;
+};
+
+std::unique_ptr<port::Port> open_port(const Options& o) {
+  const int ways =
+      (o.interface.empty() ? 0 : 1) + (o.socket_path.empty() ? 0 : 1) + (o.model ? 1 : 0);
+  if (ways != 1) {
+    throw UsageError("one of --interface, --socket and --model says where the target is");
+  }
+  if (!o.deviant.empty() && !o.model) {
+    throw UsageError("--deviant needs --model");
+  }
+  constexpr size_t usual_mtu = 1500;
+  const size_t mtu = o.mtu == 0 ? usual_mtu : o.mtu;
+  if (!o.socket_path.empty()) {
+    return std::make_unique<port::UnixSocketPort>(o.socket_path, mtu);
+  }
+  if (o.model) {
+    deviants::ModelConfig config;
+    config.mtu = mtu;
+    if (o.deviant.empty()) {
+      return std::make_unique<deviants::ModelPort>(config);
+    }
+    const auto& all = Registry::all().deviants();
+    const auto it = all.find(o.deviant);
+    if (it == all.end()) {
+      std::vector<std::string> names;
+      for (const auto& [name, unused] : all) {
+        names.push_back(name);
+      }
+      std::string near;
+      for (const std::string& n : nearest(o.deviant, names)) {
+        near += (near.empty() ? "" : ", ") + n;
+      }
+      throw UsageError(fmt::format("--deviant {}: there is none; nearest: {}", o.deviant, near));
+    }
+    return std::make_unique<deviants::ModelPort>(config, it->second);
+  }
+  auto port = std::make_unique<port::AfPacketPort>(o.interface);
+  if (o.mtu != 0 && o.mtu != port->mtu()) {
+    throw UsageError(fmt::format("--mtu {0}: the interface {1} has {2} (ip link set {1} mtu {0})",
+                                 o.mtu, o.interface, port->mtu()));
+  }
+  return port;
+}
+
+void write_reports(const Options& o, const report::Report& r) {
+  if (!o.report_dir.empty()) {
+    report::write_all(o.report_dir, r);
+  }
+  const auto one = [](const std::string& path, const std::string& content) {
+    if (!path.empty()) {
+      report::write_file(path, content);
+    }
+  };
+  one(o.report_text, report::to_text(r, {false, true}));
+  one(o.report_tap, report::to_tap(r));
+  one(o.report_xml, report::to_junit(r));
+  one(o.report_json, report::to_json(r));
+}
+
+int plan(const Options& o, const RunConfig& config) {
+  constexpr size_t any_mtu = 65535;
+  size_t runs = 0;
+  for (const Case* c : config.cases) {
+    const auto why = gated(*c, config, o.mtu == 0 ? any_mtu : o.mtu);
+    runs += why ? 0 : 1;
+    std::cout << fmt::format("{:<5} {}{}\n", why ? "skip" : "run", c->id, why ? ": " + *why : "");
+  }
+  std::cout << fmt::format("{} of {} cases would run\n", runs, config.cases.size());
+  return exit_good;
+}
+
+int run(const Options& o, const std::string& command) {
+  RunConfig config;
+  config.cases = select(Registry::all(), o.selection);
+  config.allowed = allowed(o);
+  config.scratch = scratch(o);
+  const std::set<Verdict> also_red = fail_on(o);
+  const auto known =
+      o.baseline.empty() ? std::vector<report::Known>{} : report::read_baseline(o.baseline);
+  if (o.shelf >= 0) {
+    config.shelf = static_cast<uint16_t>(o.shelf);
+  }
+  if (o.slot >= 0) {
+    config.slot = static_cast<uint8_t>(o.slot);
+  }
+  config.time_scale = o.time_scale;
+  config.capture_dir = o.capture_dir;
+  config.repeat_command = repeat_command(o);
+  config.interrupted = [] { return g_signals > 0; };
+  std::unique_ptr<TargetProcess> process;
+  if (!o.target_command.empty()) {
+    if (o.shelf < 0 || o.slot < 0) {
+      throw UsageError("--target-command needs --shelf and --slot");
+    }
+    std::map<std::string, std::string> values = {
+        {"iface", o.target_interface.empty() ? o.interface : o.target_interface},
+        {"shelf", std::to_string(o.shelf)},
+        {"slot", std::to_string(o.slot)}};
+    if (!o.target_image.empty()) {
+      values["image"] = o.target_image;
+    }
+    process = std::make_unique<TargetProcess>(fill_placeholders(o.target_command, values));
+    config.restart = [&](Context::End end) {
+      end == Context::End::crash ? process->kill_now() : process->end();
+      process->start();
+    };
+    config.how_it_ended = [&] {
+      return process->running() ? std::string() : process->how_it_ended();
+    };
+  }
+  if (o.plan) {
+    if (o.model) {
+      config.restart = [](Context::End) {};
+    }
+    return plan(o, config);
+  }
+  const std::unique_ptr<port::Port> port = open_port(o);
+  if (auto* model = dynamic_cast<deviants::ModelPort*>(port.get())) {
+    config.restart = [model](Context::End) { model->restart(); };
+  }
+  struct sigaction action {};
+  action.sa_handler = on_signal;  // no SA_RESTART: a wait is to end
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  if (process) {
+    process->start();
+  }
+  Progress progress(isatty(STDERR_FILENO) != 0);
+  config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c); };
+  report::Report report = run_suite(*port, config);
+  progress.clear();
+  if (process) {
+    process->end();
+  }
+  report.version = kVersion;
+  report.command = command;
+  if (!o.baseline.empty()) {
+    report::hold_against(known, report);
+  }
+  report.exit_code = exit_code(report, also_red);
+  std::cout << report::to_text(report, {use_colour(o), o.verbose}) << std::flush;
+  write_reports(o, report);
+  return report.exit_code;
+}
+
+int dispatch(int argc, char** argv) {
+  CLI::App app{"Judges an ATA-over-Ethernet target, clause by clause.", "aoe-conformance"};
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  Options o;
+  CLI::App* run_app = app.add_subcommand("run", "Judge a target");
+  add_run(*run_app, o);
+  CLI::App* list_app = app.add_subcommand("list", "The cases");
+  add_selection(*list_app, o);
+  list_app->add_flag("--markdown", o.markdown, "As docs/cases.md");
+  CLI::App* show_app = app.add_subcommand("show", "One case: clauses, needs, what it fails on");
+  show_app->add_option("case", o.show, "Its id")->required();
+  CLI::App* clauses_app =
+      app.add_subcommand("clauses", "The clauses, and which cases ask for them");
+  clauses_app->add_flag("--markdown", o.markdown, "As docs/clauses.md");
+  run_app->footer(
+      "Exit codes: 0 good; 1 a MUST (or what Linux needs) failed, or the baseline is not met; 2 "
+      "usage; "
+      "3 no target;\n4 inconclusive; 5 an error of the suite; 77 everything was skipped.\n"
+      "Only reads, unless --allow says more.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? exit_good : exit_usage;
+  }
+  const Registry& registry = Registry::all();
+  if (run_app->parsed()) {
+    return run(o, joined(argc, argv));
+  }
+  if (list_app->parsed()) {
+    const auto cases = select(registry, o.selection);
+    std::cout << (o.markdown ? cases_markdown(registry) : list_text(cases));
+  } else if (show_app->parsed()) {
+    Selection one;
+    one.cases = {o.show};
+    for (const Case* c : select(registry, one)) {
+      std::cout << show_text(registry, *c);
+    }
+  } else if (clauses_app->parsed()) {
+    std::cout << (o.markdown ? clauses_markdown(registry) : clauses_text(registry));
+  }
+  return exit_good;
+}
+
+}  // namespace
+}  // namespace conformance
+
+int main(int argc, char** argv) {
+  try {
+    return conformance::dispatch(argc, argv);
+  } catch (const conformance::UsageError& e) {
+    std::cerr << "aoe-conformance: " << e.what() << "\n";
+    return conformance::exit_usage;
+  } catch (const std::exception& e) {
+    std::cerr << "aoe-conformance: " << e.what() << "\n";
+    return conformance::exit_error;
+  }
+}

@@ -1,0 +1,77 @@
+// What a target is known to do wrong.
+
+#include "conformance/report/baseline.h"
+
+#include <fmt/format.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+
+namespace conformance::report {
+
+std::vector<Known> read_baseline(const std::string& path) {
+  toml::table file;
+  try {
+    file = toml::parse_file(path);
+  } catch (const toml::parse_error& e) {
+    throw std::runtime_error(
+        fmt::format("{}:{}: {}", path, e.source().begin.line, e.description()));
+  }
+  std::vector<Known> out;
+  const toml::array* entries = file["known"].as_array();
+  if (entries == nullptr) {
+    throw std::runtime_error(fmt::format("{}: no [[known]] tables", path));
+  }
+  for (const toml::node& node : *entries) {
+    const toml::table* t = node.as_table();
+    const auto text = [&](const char* key) {
+      const auto value = t == nullptr ? std::nullopt : (*t)[key].value<std::string>();
+      if (!value || value->empty()) {
+        throw std::runtime_error(fmt::format("{}:{}: a [[known]] table needs '{}', a text", path,
+                                             node.source().begin.line, key));
+      }
+      return *value;
+    };
+    Known known;
+    known.id = text("case");
+    known.reason = text("reason");
+    const std::string verdict = text("verdict");
+    const auto it = std::find_if(std::begin(kVerdicts), std::end(kVerdicts),
+                                 [&](Verdict v) { return to_string(v) == verdict; });
+    if (it == std::end(kVerdicts)) {
+      throw std::runtime_error(
+          fmt::format("{}:{}: '{}' is no verdict", path, node.source().begin.line, verdict));
+    }
+    known.verdict = *it;
+    if (Registry::all().find(known.id) == nullptr) {
+      throw std::runtime_error(
+          fmt::format("{}:{}: there is no case '{}'", path, node.source().begin.line, known.id));
+    }
+    out.push_back(known);
+  }
+  return out;
+}
+
+void hold_against(const std::vector<Known>& known, Report& report) {
+  report.baseline_used = true;
+  for (CaseResult& c : report.cases) {
+    const bool bad = c.verdict == Verdict::fail || c.verdict == Verdict::warn ||
+                     c.verdict == Verdict::inconclusive || c.verdict == Verdict::error;
+    const auto it =
+        std::find_if(known.begin(), known.end(), [&](const Known& k) { return k.id == c.id; });
+    if (it == known.end()) {
+      if (bad) {
+        report.baseline_surprises.push_back(
+            fmt::format("{} is not known to {}: {}", c.id, to_string(c.verdict), c.reason));
+      }
+    } else if (it->verdict == c.verdict) {
+      c.known = it->reason;
+    } else if (c.verdict != Verdict::skip) {
+      report.baseline_surprises.push_back(fmt::format("{} is known to {}, and now it is {}", c.id,
+                                                      to_string(it->verdict),
+                                                      to_string(c.verdict)));
+    }
+  }
+}
+
+}  // namespace conformance::report

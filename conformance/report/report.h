@@ -1,0 +1,51 @@
+#pragma once
+// A run's result, and its four forms: text for people, TAP 14, JUnit XML and JSON for machines.
+// Pure: values in, strings out; writing a file is atomic (a new file renamed over the old), so that
+// a reader never meets half a report.
+
+#include <map>
+
+#include "conformance/runner/judge.h"
+
+namespace conformance::report {
+
+struct Report {
+  std::string version;
+  std::string command;    // the command line
+  std::string port_name;  // interface, socket or model
+  size_t mtu = 0;
+  int64_t started_ns = 0;
+  double duration_ms = 0;
+  bool target_known = false;
+  TargetFacts target;
+  std::string
+      trouble;  // why the run ended early: no target, target died, interrupted. Empty: it did not.
+  std::vector<CaseResult> cases;
+  std::vector<std::string> baseline_surprises;
+  bool baseline_used = false;
+  uint64_t frames_sent = 0;
+  uint64_t repeats = 0;
+  double rtt_us = 0;
+  int exit_code = 0;
+
+  std::map<Verdict, size_t> counts() const;
+};
+
+struct TextOptions {
+  bool colour = false;
+  bool verbose = false;  // each case, not only those that have something to say
+};
+std::string to_text(const Report& report, const TextOptions& options = {});
+std::string to_tap(const Report& report);
+std::string to_junit(const Report& report);
+std::string to_json(const Report& report);
+
+// Throws std::runtime_error that names the file.
+void write_file(const std::string& path, const std::string& content);
+// report.txt, report.tap, report.xml, report.json. The directory is made when it is missing.
+void write_all(const std::string& directory, const Report& report);
+
+std::string time_text(int64_t ns);  // UTC, microseconds
+std::string coloured(Verdict verdict, bool colour);
+
+}  // namespace conformance::report

@@ -1,0 +1,409 @@
+// A whole run.
+
+#include "conformance/runner/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "conformance/runner/selection.h"
+
+namespace conformance {
+
+using report::Report;
+
+namespace {
+
+constexpr size_t kJumboMtu = 9000;
+const char* const kLeftAsFound = "run.target-left-as-found";
+
+bool needs(const Case& c, Need need) {
+  return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
+}
+
+bool any_needs(const std::vector<const Case*>& cases, Need need) {
+  return std::any_of(cases.begin(), cases.end(), [&](const Case* c) { return needs(*c, need); });
+}
+
+CaseResult not_run(const Case& c, Verdict verdict, std::string reason) {
+  CaseResult result;
+  result.id = c.id;
+  result.level = c.level;
+  result.clauses = c.clauses;
+  result.verdict = verdict;
+  result.reason = std::move(reason);
+  return result;
+}
+
+std::string quote_shell(const std::string& text) {
+  return "'" + text + "'";
+}
+
+// One run's moving parts.
+class Run {
+ public:
+  Run(port::Port& port, const RunConfig& config)
+      : port_(port), config_(config), context_(port, report_.target, {}, settings(config)) {
+    if (!config.capture_dir.empty()) {
+      capture_ = std::make_unique<Capture>(config.capture_dir);
+    }
+    auto& shared = context_.shared();
+    shared.interrupted = config.interrupted;
+    shared.restart = config.restart;
+    shared.tap = [this](bool, int64_t at_ns, BytesView bytes) {
+      if (capture_) {
+        capture_->frame(at_ns, bytes);
+      }
+    };
+    report_.port_name = port.name();
+    report_.mtu = port.mtu();
+    report_.started_ns = port.now_ns();
+  }
+
+  Report run() {
+    try {
+      begin_capture("run.start");
+      find_target();
+      if (report_.target_known) {
+        save();
+        run_cases();
+      } else {
+        give_up_rest(0, Verdict::inconclusive, "did not run: " + report_.trouble);
+      }
+    } catch (const Interrupted&) {
+      interrupted();
+    }
+    finish();
+    return std::move(report_);
+  }
+
+ private:
+  static Settings settings(const RunConfig& config) {
+    return {config.time_scale, static_cast<bool>(config.restart)};
+  }
+
+  bool runs(const Case* c) const { return !gated(*c, config_, port_.mtu()); }
+
+  std::string begin_capture(const std::string& name) {
+    return capture_ ? capture_->begin(name) : std::string();
+  }
+
+  void find_target() {
+    const bool named = config_.shelf && config_.slot;
+    std::vector<Found> found =
+        named ? discover(context_, *config_.shelf, *config_.slot) : discover(context_);
+    found.erase(std::remove_if(found.begin(), found.end(),
+                               [&](const Found& f) {
+                                 return !named && ((config_.shelf && *config_.shelf != f.shelf) ||
+                                                   (config_.slot && *config_.slot != f.slot));
+                               }),
+                found.end());
+    if (found.empty()) {
+      report_.trouble = named ? fmt::format("no target {}.{} answers on {}", *config_.shelf,
+                                            *config_.slot, port_.name())
+                              : fmt::format("no target answers on {}", port_.name());
+      return;
+    }
+    if (found.size() > 1 && !named) {
+      std::string list;
+      for (const Found& f : found) {
+        list += fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot,
+                            codec::to_string(f.mac));
+      }
+      throw UsageError(
+          fmt::format("{} targets answer on {}; choose one:{}", found.size(), port_.name(), list));
+    }
+    TargetFacts& facts = context_.facts();
+    facts.mac = found[0].mac;
+    facts.shelf = named ? *config_.shelf : found[0].shelf;
+    facts.slot = named ? *config_.slot : found[0].slot;
+    if (const auto why = learn_target(context_)) {
+      report_.trouble = fmt::format("target {}.{}: {}", facts.shelf, facts.slot, *why);
+      return;
+    }
+    report_.target_known = true;
+    choose_scratch();
+  }
+
+  void choose_scratch() {
+    const uint64_t sectors = report_.target.sectors;
+    Scratch s;
+    if (config_.scratch) {
+      s = *config_.scratch;
+      if (s.count == 0 || s.lba >= sectors || s.count > sectors - s.lba) {
+        throw UsageError(
+            fmt::format("--scratch {}:{} is not inside the target's disk of {} sectors", s.lba,
+                        s.count, sectors));
+      }
+    } else {
+      s.count = std::min(kScratchDefaultSectors, sectors);
+      s.lba = sectors - s.count;
+    }
+    context_.set_scratch(s);
+    context_.shared().may_write = config_.allowed.count("write") != 0;
+  }
+
+  void save() {
+    std::vector<const Case*> running;
+    std::copy_if(config_.cases.begin(), config_.cases.end(), std::back_inserter(running),
+                 [&](const Case* c) { return runs(c); });
+    writes_ =
+        context_.shared().may_write &&
+        (any_needs(running, Need::write) ||
+         std::any_of(running.begin(), running.end(), [](const Case* c) { return c->hostile; }));
+    context_.shared().may_write = writes_;
+    changes_ = any_needs(running, Need::config) || any_needs(running, Need::lockout);
+    try {
+      state_.save(context_, true, true, writes_);
+    } catch (const CaseEnd& end) {
+      writes_ = false;
+      context_.shared().may_write = false;
+      save_trouble_ = end.reason;
+    }
+    context_.take_findings();
+  }
+
+  void run_cases() {
+    for (next_ = 0; next_ < config_.cases.size(); ++next_) {
+      const Case& c = *config_.cases[next_];
+      if (const auto why = gated(c, config_, port_.mtu())) {
+        add(not_run(c, Verdict::skip, *why));
+        continue;
+      }
+      if (needs(c, Need::write) && !writes_) {
+        add(not_run(c, Verdict::inconclusive, save_trouble_));
+        continue;
+      }
+      if (config_.interrupted && config_.interrupted()) {
+        throw Interrupted();
+      }
+      if (!run_one(c)) {
+        return;
+      }
+    }
+  }
+
+  // False when the target is dead and stays so.
+  bool run_one(const Case& c) {
+    if (config_.on_begin) {
+      config_.on_begin(next_ + 1, config_.cases.size(), c);
+    }
+    const std::string capture = begin_capture(c.id);
+    context_.shared().since_last_reply.clear();
+    CaseResult result = run_case(context_, c);
+    result.capture = capture;
+    result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
+    for (const Need need : c.needs) {
+      if (need <= Need::stress && config_.repeat_command.find("--allow") == std::string::npos) {
+        result.repeat += " --allow " + to_string(need);
+      }
+    }
+    if (result.interrupted) {
+      add(std::move(result));
+      ++next_;
+      throw Interrupted();
+    }
+    const bool put_back = needs(c, Need::config) || needs(c, Need::lockout) || c.hostile;
+    const bool doubtful = result.verdict == Verdict::inconclusive ||
+                          result.verdict == Verdict::fail || result.verdict == Verdict::error;
+    std::vector<Bytes> suspects = context_.shared().since_last_reply;
+    bool alive = true;
+    context_.set_uninterruptible(true);
+    if (put_back) {
+      state_.restore(context_, false);
+    }
+    if (c.hostile || doubtful) {
+      context_.begin_case({}, Level::must);
+      alive = context_.barrier();
+    }
+    context_.set_uninterruptible(false);
+    if (!alive) {
+      bury(result, c.hostile, suspects);
+    }
+    add(std::move(result));
+    return alive || revive();
+  }
+
+  void bury(CaseResult& result, bool hostile, const std::vector<Bytes>& suspects) {
+    const std::string end = config_.how_it_ended ? config_.how_it_ended() : std::string();
+    const std::string how = end.empty() ? "does not answer any more" : end;
+    // Out of nothing, a target may have been switched off; a hostile frame, or an end that we saw,
+    // is its own fault.
+    const bool guilty = hostile || !end.empty();
+    result.verdict = guilty ? Verdict::fail : Verdict::inconclusive;
+    result.reason = fmt::format("the target died in this case: it {}", how);
+    Finding f;
+    f.verdict = result.verdict;
+    f.headline = result.reason;
+    f.clause = result.clauses.empty() ? "" : result.clauses.front();
+    f.expected = "a target that goes on answering";
+    f.got = how;
+    if (!suspects.empty()) {
+      f.detail = fmt::format("  the first frame after which nothing came ({} were sent):\n{}{}",
+                             suspects.size(), codec::dump(suspects.front()),
+                             codec::hexdump(suspects.front()));
+    }
+    result.findings.push_back(std::move(f));
+    last_death_ = fmt::format("the target died in {}: it {}", result.id, how);
+  }
+
+  bool revive() {
+    if (config_.restart) {
+      try {
+        context_.begin_case({}, Level::must);
+        context_.restart_target(Context::End::crash);
+        state_.restore(context_, false);
+        return true;
+      } catch (const CaseEnd&) {
+        last_death_ += ", and does not come back";
+      }
+    }
+    report_.trouble = last_death_;
+    give_up_rest(next_ + 1, Verdict::inconclusive, "did not run: " + last_death_);
+    dead_ = true;
+    return false;
+  }
+
+  void interrupted() {
+    report_.trouble = "interrupted";
+    give_up_rest(next_, Verdict::inconclusive, "did not run: interrupted");
+  }
+
+  void give_up_rest(size_t from, Verdict verdict, const std::string& why) {
+    for (size_t i = from; i < config_.cases.size(); ++i) {
+      const auto gate = gated(*config_.cases[i], config_, port_.mtu());
+      add(gate ? not_run(*config_.cases[i], Verdict::skip, *gate)
+               : not_run(*config_.cases[i], verdict, why));
+    }
+    next_ = config_.cases.size();
+  }
+
+  // The last liveness probe, and the check that the target is left as it was found.
+  void finish() {
+    if (report_.target_known) {
+      context_.set_uninterruptible(true);
+      begin_capture("run.end");
+      CaseResult result;
+      result.id = kLeftAsFound;
+      result.level = Level::must;
+      result.verdict = Verdict::pass;
+      result.started_ns = port_.now_ns();
+      context_.begin_case({}, Level::must);
+      if (dead_ || !context_.barrier()) {
+        result.verdict = Verdict::inconclusive;
+        result.reason = "the target does not answer: nothing could be put back";
+        if (!dead_) {
+          report_.trouble = "the target does not answer at the end of the run";
+        }
+      } else {
+        std::string what;
+        for (const std::string& w : state_.restore(context_, writes_)) {
+          what += (what.empty() ? "" : ", ") + w;
+        }
+        if (!what.empty()) {
+          result.verdict = Verdict::fail;
+          result.reason = "the target could not be left as it was found: " + what;
+        }
+      }
+      result.duration_ms = static_cast<double>(port_.now_ns() - result.started_ns) / port::kNsPerMs;
+      add(std::move(result));
+    }
+    if (capture_) {
+      capture_->finish();
+    }
+    report_.frames_sent = context_.shared().frames_sent;
+    report_.repeats = context_.shared().repeats;
+    report_.rtt_us = static_cast<double>(context_.rtt_ns()) / port::kNsPerUs;
+    report_.duration_ms = static_cast<double>(port_.now_ns() - report_.started_ns) / port::kNsPerMs;
+  }
+
+  void add(CaseResult result) {
+    if (config_.on_result) {
+      config_.on_result(result);
+    }
+    report_.cases.push_back(std::move(result));
+  }
+
+  port::Port& port_;
+  const RunConfig& config_;
+  Report report_;
+  Context context_;
+  TargetState state_;
+  std::unique_ptr<Capture> capture_;
+  size_t next_ = 0;
+  bool writes_ = false;
+  bool changes_ = false;
+  bool dead_ = false;
+  std::string save_trouble_;
+  std::string last_death_;
+};
+
+}  // namespace
+
+std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t mtu) {
+  for (const Need need : c.needs) {
+    switch (need) {
+      case Need::write:
+      case Need::config:
+      case Need::lockout:
+      case Need::stress:
+        if (config.allowed.count(to_string(need)) == 0) {
+          return fmt::format("needs --allow {}", to_string(need));
+        }
+        break;
+      case Need::jumbo:
+        if (mtu < kJumboMtu) {
+          return fmt::format("needs an MTU of {}", kJumboMtu);
+        }
+        break;
+      case Need::target_command:
+        if (!config.restart) {
+          return "needs --target-command";
+        }
+        break;
+      case Need::second_initiator:
+        break;
+    }
+  }
+  return std::nullopt;
+}
+
+Report run_suite(port::Port& port, const RunConfig& config) {
+  return Run(port, config).run();
+}
+
+int exit_code(const Report& report, const std::set<Verdict>& fail_on) {
+  const auto n = report.counts();
+  size_t known = 0;
+  size_t known_failures = 0;
+  for (const CaseResult& c : report.cases) {
+    known += c.known.empty() ? 0 : 1;
+    known_failures += !c.known.empty() && c.verdict == Verdict::fail ? 1 : 0;
+  }
+  if (n.at(Verdict::fail) > known_failures || !report.baseline_surprises.empty()) {
+    return exit_failed;
+  }
+  for (const CaseResult& c : report.cases) {
+    if (c.known.empty() && fail_on.count(c.verdict) != 0) {
+      return exit_failed;
+    }
+  }
+  if (n.at(Verdict::error) > 0) {
+    return exit_error;
+  }
+  if (!report.target_known) {
+    return report.trouble == "interrupted" ? exit_inconclusive : exit_unreachable;
+  }
+  const bool inconclusive = std::any_of(
+      report.cases.begin(), report.cases.end(),
+      [](const CaseResult& c) { return c.verdict == Verdict::inconclusive && c.known.empty(); });
+  if (inconclusive || !report.trouble.empty()) {
+    return exit_inconclusive;
+  }
+  const bool all_skipped = std::all_of(
+      report.cases.begin(), report.cases.end(),
+      [](const CaseResult& c) { return c.verdict == Verdict::skip || c.id == kLeftAsFound; });
+  return all_skipped ? exit_all_skipped : exit_good;
+}
+
+}  // namespace conformance

@@ -1,0 +1,55 @@
+#pragma once
+// A whole run: the order of things around the cases. Gates them, probes the target's life, names
+// what killed it, puts everything back, whatever happens meanwhile. Knows nothing of options on a
+// command line or of report formats.
+
+#include <functional>
+#include <set>
+
+#include "conformance/report/report.h"
+#include "conformance/runner/capture.h"
+#include "conformance/runner/target_process.h"
+
+namespace conformance {
+
+struct RunConfig {
+  std::vector<const Case*> cases;
+  std::set<std::string> allowed;  // write, config, lockout, stress
+  std::optional<Scratch> scratch;
+  std::optional<uint16_t> shelf;
+  std::optional<uint8_t> slot;
+  double time_scale = 1.0;
+  size_t mtu_max = 0;          // 0: the interface's
+  std::string capture_dir;     // empty: none
+  std::string repeat_command;  // the command line without its selection
+  std::function<bool()> interrupted;
+  std::function<void(size_t number, size_t total, const Case&)> on_begin;
+  std::function<void(const CaseResult&)> on_result;
+  // How the suite starts the target again; none: it cannot.
+  std::function<void(Context::End)> restart;
+  // What became of the target's process, for the message about its death.
+  std::function<std::string()> how_it_ended;
+};
+
+inline constexpr uint64_t kScratchDefaultSectors = 2048;
+
+// Why a case would be gated, before anything is sent. nullopt: it would run.
+std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t mtu);
+
+enum ExitCode : int {
+  exit_good = 0,
+  exit_failed = 1,
+  exit_usage = 2,
+  exit_unreachable = 3,
+  exit_inconclusive = 4,
+  exit_error = 5,
+  exit_all_skipped = 77,
+};
+
+// Throws UsageError (several targets and none named; scratch outside the disk) and port::PortError.
+report::Report run_suite(port::Port& port, const RunConfig& config);
+
+// `fail_on`: verdicts beyond `fail` that make the run red.
+int exit_code(const report::Report& report, const std::set<Verdict>& fail_on);
+
+}  // namespace conformance

@@ -1,0 +1,112 @@
+// The target as a child process of the suite.
+
+#include "conformance/runner/target_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <stdexcept>
+
+namespace conformance {
+
+std::string fill_placeholders(const std::string& command,
+                              const std::map<std::string, std::string>& values) {
+  std::string out;
+  for (size_t i = 0; i < command.size(); ++i) {
+    const size_t end = command[i] == '{' ? command.find('}', i) : std::string::npos;
+    if (end == std::string::npos) {
+      out += command[i];
+      continue;
+    }
+    const std::string name = command.substr(i + 1, end - i - 1);
+    const auto it = values.find(name);
+    if (it == values.end()) {
+      throw std::runtime_error(
+          fmt::format("--target-command: there is no placeholder {{{}}} (there are {{iface}}, "
+                      "{{shelf}}, {{slot}} and, with --target-image, {{image}})",
+                      name));
+    }
+    out += it->second;
+    i = end;
+  }
+  return out;
+}
+
+void TargetProcess::start() {
+  kill_now();
+  ended_.clear();
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ < 0) {
+    throw std::runtime_error(fmt::format("the target cannot be started: {}", std::strerror(errno)));
+  }
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+      _exit(127);
+    }
+    setpgid(0, 0);
+    const int null = open("/dev/null", O_RDONLY);
+    dup2(null, 0);
+    dup2(2, 1);  // what it says is no part of our report
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    const std::string line = "exec " + command_;
+    execl("/bin/sh", "sh", "-c", line.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+}
+
+bool TargetProcess::wait_end(int wait_ms) {
+  if (pid_ <= 0) {
+    return true;
+  }
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+  if (fd >= 0) {
+    pollfd p{fd, POLLIN, 0};
+    while (poll(&p, 1, wait_ms) < 0 && errno == EINTR) {
+    }
+    close(fd);
+  }
+  int status = 0;
+  if (waitpid(pid_, &status, WNOHANG) != pid_) {
+    return false;
+  }
+  pid_ = -1;
+  ended_ = WIFEXITED(status) ? fmt::format("ended with exit code {}", WEXITSTATUS(status))
+                             : fmt::format("was killed by signal {} ({})", WTERMSIG(status),
+                                           strsignal(WTERMSIG(status)));
+  return true;
+}
+
+bool TargetProcess::running() {
+  return pid_ > 0 && !wait_end(0);
+}
+
+void TargetProcess::end() {
+  constexpr int patience_ms = 5000;
+  if (running()) {
+    kill(pid_, SIGTERM);
+    if (!wait_end(patience_ms)) {
+      kill_now();
+    }
+  }
+}
+
+void TargetProcess::kill_now() {
+  if (running()) {
+    kill(-pid_, SIGKILL);
+    kill(pid_, SIGKILL);
+    wait_end(-1);
+  }
+}
+
+}  // namespace conformance
