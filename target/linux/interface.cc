@@ -1,6 +1,8 @@
 // What the kernel says about an Ethernet interface: see interface.h.
 #include "target/linux/interface.h"
 
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <sys/ioctl.h>
@@ -18,6 +20,16 @@ bool ask(int fd, unsigned long request, const std::string& name, ifreq& answer) 
   answer = {};
   std::memcpy(answer.ifr_name, name.data(), std::min(name.size(), sizeof answer.ifr_name - 1));
   return ::ioctl(fd, request, &answer) == 0;
+}
+
+// IFF_RUNNING follows the carrier up to a second late; the driver knows it now. A driver that does
+// not say has one.
+bool has_carrier(int fd, const std::string& name) {
+  ethtool_value link{ETHTOOL_GLINK, 0};
+  ifreq request{};
+  std::memcpy(request.ifr_name, name.data(), std::min(name.size(), sizeof request.ifr_name - 1));
+  request.ifr_data = reinterpret_cast<char*>(&link);
+  return ::ioctl(fd, SIOCETHTOOL, &request) != 0 || link.data != 0;
 }
 
 }  // namespace
@@ -43,7 +55,7 @@ std::optional<InterfaceFacts> look_up_interface(const std::string& name) {
   if (!ask(fd.get(), SIOCGIFFLAGS, name, answer)) {
     return std::nullopt;
   }
-  facts.up = (answer.ifr_flags & IFF_UP) != 0 && (answer.ifr_flags & IFF_RUNNING) != 0;
+  facts.up = (answer.ifr_flags & IFF_UP) != 0 && has_carrier(fd.get(), name);
   return facts;
 }
 
