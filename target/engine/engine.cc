@@ -316,6 +316,9 @@ void Engine::Impl::serve_ata(std::uint16_t port, const wire::Header& header,
     return;
   }
   if (is_ata_read(command)) {
+    if (session != nullptr && session->increments_tags()) {
+      session->window->observe(session->counter(header.tag));
+    }
     serve_reads(port, header, request, session, outbox);
     return;
   }

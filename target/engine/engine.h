@@ -110,6 +110,8 @@ struct Save {
   const PersistentState* state = nullptr;
 };
 
+// ok: all of data was transferred. A read that came up short is an io_error: what else lies in data
+// may be another initiator's.
 enum class DiskStatus : std::uint8_t { ok, io_error, no_space };
 
 struct DiskDone {

@@ -141,9 +141,8 @@ void apply_congestion(const Context& context, Session& session, std::uint64_t id
 
 void set_tag_mode(const Context& context, Session& session, TagMode mode) {
   session.features.tag_mode = mode;
-  if (session.increments_tags()) {
-    context.sessions.restart_window(session);
-  }
+  // Named again, too: an initiator that restarted begins anew.
+  context.sessions.restart_window(session);
 }
 
 void apply(const Context& context, const Named& named, Negotiated& result) {
