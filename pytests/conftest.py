@@ -1,5 +1,6 @@
 """The harness: options, the private network, and what a skip is worth."""
 
+import contextlib
 import pathlib
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 import net
 import programs
+from dialogue import Initiator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EXIT_SKIPPED = 77
@@ -136,3 +138,53 @@ def image(tmp_path):
 
 def sector_of(lba):
     return (b"sector %08d " % lba) * 32
+
+
+class Started:
+    """Starts aoe-target on the test's own link, and looks at its end whether each one still lived."""
+
+    def __init__(self, binary, link, image, stack):
+        self.binary, self.link, self.image, self._stack = binary, link, image, stack
+        self.targets = []
+
+    def __call__(self, *options, image=None, shelf=1, slot=1, interfaces=(), **more):
+        words = []
+        for interface in interfaces or [self.link.target_end]:
+            words += ["--interface", interface]
+        words += ["--shelf", shelf, "--slot", slot, *options, image or self.image]
+        return self.run(*words, **more)
+
+    def run(self, *arguments, **more):
+        target = self._stack.enter_context(programs.AoeTarget(self.binary, *arguments, **more))
+        self.targets.append(target)
+        return target
+
+    def initiator(self, mac=None, shelf=1, slot=1, link=None):
+        link = link or self.link
+        return Initiator(link.host(mac), link.target_mac, shelf, slot)
+
+
+@pytest.fixture
+def start(aoe_target, link, image):
+    """start(*options) -> a running aoe-target; start.initiator() -> a host that talks to it."""
+    with contextlib.ExitStack() as stack:
+        started = Started(aoe_target, link, image, stack)
+        yield started
+        for target in started.targets:
+            # A target that the test did not end itself must have lived through it, and end well.
+            if target.process.returncode is None:
+                assert target.alive, f"died during the test: {target.said()}"
+                assert target.end() == 0, target.said()
+
+
+@pytest.fixture
+def initiator(start):
+    """A host that talks to a plain aoe-target with this test's image."""
+    start()
+    return start.initiator()
+
+
+@pytest.fixture
+def shared_initiator(initiator):
+    """For hypothesis: one target for all examples; each example brings it into a known state itself."""
+    return initiator

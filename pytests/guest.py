@@ -8,7 +8,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 
 from net import _numbers, ip, mac_of

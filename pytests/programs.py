@@ -5,12 +5,9 @@ know what a frame means beyond "it answers".
 """
 
 import ctypes
-import json
 import os
-import pathlib
 import select
 import signal
-import socket
 import subprocess
 import tempfile
 import time
