@@ -95,4 +95,5 @@ def linux(cache, folder, tap, device="e1.1", kib=24):
 
 def results(console):
     """{"state": "up", ...} from the guest's RESULT lines."""
-    return dict(re.findall(r"^RESULT (\S+) ?(.*?)\s*$", console, re.MULTILINE))
+    # The first one stands behind what the BIOS left on the line.
+    return dict(re.findall(r"RESULT (\S+) ?(.*?)\s*$", console, re.MULTILINE))

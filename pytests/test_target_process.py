@@ -2,11 +2,9 @@
 eyes of tcpdump, tshark and the aoetools."""
 
 import json
-import os
 import re
 import signal
 import socket
-import time
 
 import pytest
 
@@ -15,6 +13,7 @@ from aoe_layers import AoE, AoeConfig, AoeReserve, MaskDirective
 from conftest import sector_of
 from net import Link
 from programs import Program, run, wait_until
+from test_layers import frames_of
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 
@@ -157,7 +156,7 @@ def test_sigusr1_prints_counters_as_json_and_they_count(start):
     }  # fmt: skip
 
 
-def ask_control(path, question):
+def ask_control(path, question, as_json=True):
     with socket.socket(socket.AF_UNIX) as asked:
         asked.settimeout(10)
         asked.connect(str(path))
@@ -167,7 +166,7 @@ def ask_control(path, question):
             piece = asked.recv(65536)
             assert piece, f"closed after {answer!r}"
             answer += piece
-    return json.loads(answer)
+    return json.loads(answer) if as_json else answer.decode()
 
 
 def test_the_control_socket_answers_in_json(start, tmp_path):
@@ -176,7 +175,7 @@ def test_the_control_socket_answers_in_json(start, tmp_path):
     start.initiator().read(0)
     assert find(ask_control(path, "counters"), "reads") == 1
     assert "e1.1" in json.dumps(ask_control(path, "exports"))
-    assert "error" in json.dumps(ask_control(path, "no such question")).lower()
+    assert "unknown question" in ask_control(path, "no such question", as_json=False)
     assert target.end() == 0
     assert not path.exists(), "the socket goes with the program"
 
@@ -339,8 +338,6 @@ class Capture(Program):
         wait_until(lambda: "listening on" in self.errors(), what="tcpdump listens")
 
     def finish(self, sent):
-        from test_layers import frames_of
-
         wait_until(lambda: self.path.stat().st_size > 24 and sent in frames_of(self.path), what="the capture")
         assert self.end() == 0
         return self.path
@@ -379,9 +376,18 @@ def test_tcpdump_and_tshark_decode_every_reply_without_complaint(start, link, tm
         path = capture.finish(last)
     printed = run(["tcpdump", "-nn", "-vvv", "-r", path])
     assert printed.returncode == 0
-    assert printed.stdout.count("AoE") + printed.stdout.count("aoe") >= 40
-    for complaint in ("[|", "truncated", "invalid", "(invalid)"):
-        assert complaint not in printed.stdout, [l for l in printed.stdout.splitlines() if complaint in l]
+    assert printed.stdout.count("AoE length") >= 40
+    complaints = [line for line in printed.stdout.splitlines() if re.search(r"\[\||truncated|invalid", line)]
+    # tcpdump holds the padding of a short Reserve/Release message, which no real wire can do without,
+    # for an error of the message: it complains about each of these, and about nothing else.
+    padded = [
+        frame
+        for frame in map(aoe.Ether, frames_of(path))
+        if frame.haslayer(AoeReserve) and frame[AoE].is_reply and not frame[AoE].is_error and aoe.padding_of(frame)
+    ]
+    assert len(padded) >= 2
+    assert [line for line in complaints if "Reserve/Release" not in line] == []
+    assert len(complaints) <= len(padded) + 1, "the one error reply to reserve is echoed whole"
     shown = run(["tshark", "-n", "-r", path, "-Y", "_ws.malformed || _ws.short || _ws.expert"])
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == ""
@@ -391,13 +397,25 @@ def test_tcpdump_and_tshark_decode_every_reply_without_complaint(start, link, tm
 
 
 def test_aoecfg_and_aoeping_talk_to_it(start, link):
+    # The aoetools drop every answer of less than 60 bytes, which a veth pair does not pad: that they hear
+    # ours at all is because it pads its replies itself. They wait for ever for what they do not hear.
     start(shelf=4, slot=2)
-    words = {"seconds": 15}
-    found = run(["aoeping", "-s", 5, "-v", "-I", 4, 2, link.host_end], **words)
+    there = [4, 2, link.host_end]
+    found = run(["aoeping", "-s", 5, "-v", "-I", *there], seconds=15)
     assert found.returncode == 0, found
-    assert "e4.2" in found.stdout or "aoe-target" in found.stdout, found.stdout
-    # aoecfg COMMAND: set, then what is there, then a refusal, then force.
-    assert run(["aoecfg", "-s", "cellar", link.host_end, 4, 2], **words).returncode == 0
-    shown = run(["aoecfg", link.host_end, 4, 2], **words)
-    assert "cellar" in shown.stdout, shown
-    assert start.initiator(shelf=4, slot=2).config_string() == b"cellar"
+    assert f"found e4.2 with mac {link.target_mac.replace(':', '')}" in found.stdout
+    assert "aoe-target" in found.stdout, "the model that identify tells"
+
+    def aoecfg(*words):
+        done = run(["aoecfg", "-t", 1, *words, *there], seconds=15)
+        assert done.returncode == 0, done
+        return done.stdout + done.stderr
+
+    assert "cellar" in aoecfg("-c", "set", "-s", "cellar")
+    assert "cellar" in aoecfg()
+    refused = aoecfg("-c", "set", "-s", "attic")
+    assert "badcfg" in refused and "attic" not in refused, "its word for error 4"
+    assert "cellar" in aoecfg("-c", "prefix", "-s", "cel")
+    assert "cellar" not in aoecfg("-c", "test", "-s", "cel"), "no match, no answer"
+    assert "attic" in aoecfg("-c", "fset", "-s", "attic")
+    assert start.initiator(shelf=4, slot=2).config_string() == b"attic"

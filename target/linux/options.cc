@@ -325,7 +325,8 @@ void declare(CLI::App& app, CommandLine& line) {
                      ->take_all());
   mine.push_back(app.add_option("--interface", raw.interfaces, "Ethernet interface; repeatable")
                      ->expected(1)
-                     ->take_all());
+                     ->take_all()
+                     ->allow_extra_args(false));
   mine.push_back(app.add_option("--shelf", raw.shelf, "Shelf (major address), 0 to 65534"));
   mine.push_back(app.add_option("--slot", raw.slot, "Slot (minor address), 0 to 254"));
   mine.push_back(app.add_flag("--read-only", raw.read_only, "Refuse writes"));
@@ -334,7 +335,8 @@ void declare(CLI::App& app, CommandLine& line) {
   mine.push_back(
       app.add_option("--allow", raw.allow, "Answer this source MAC address only; repeatable")
           ->expected(1)
-          ->take_all());
+          ->take_all()
+          ->allow_extra_args(false));  // what follows one address is not another, but the file
   mine.push_back(app.add_option("--state-dir", raw.state_dir,
                                 "Keep config string, mask and reserve list across a restart here"));
   mine.push_back(app.add_flag("--direct", raw.direct, "Bypass the page cache (O_DIRECT)"));

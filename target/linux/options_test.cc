@@ -45,6 +45,17 @@ std::vector<std::string> plain_and(std::initializer_list<std::string> more) {
   return all;
 }
 
+TEST(CommandLine, ARepeatableOptionTakesOneWordAndLeavesTheFile) {
+  const auto options = good({"--shelf", "1", "--slot", "2", "--allow", "02:00:00:00:00:0a",
+                             "--interface", "eth0", "--interface", "eth1", "disk.img"});
+  EXPECT_EQ(options.exports.at(0).file, "disk.img");
+  EXPECT_THAT(options.exports.at(0).interfaces, ElementsAre("eth0", "eth1"));
+  const auto others = good({"--interface", "eth0", "--shelf", "1", "--slot", "2", "--allow",
+                            "02:00:00:00:00:0a", "--allow", "02:00:00:00:00:0b", "disk.img"});
+  EXPECT_EQ(others.exports.at(0).file, "disk.img");
+  EXPECT_EQ(others.exports.at(0).allow.size(), 2U);
+}
+
 TEST(CommandLine, ThePlainCase) {
   const auto options = good(kPlain);
   ASSERT_EQ(options.exports.size(), 1U);
