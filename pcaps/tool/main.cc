@@ -5,16 +5,21 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
 
+#include "conformance/port/af_packet.h"
 #include "pcaps/tool/capture_reader.h"
+#include "pcaps/tool/diff.h"
 #include "pcaps/tool/judge.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
+#include "pcaps/tool/replay.h"
 #include "pcaps/tool/statistics.h"
 #include "pcaps/tool/tracker.h"
 
@@ -172,6 +177,169 @@ int reconstruct(const ReconstructCommandOptions& options) {
   return kExitGood;
 }
 
+struct ReplayCommandOptions {
+  std::string file;
+  std::string interface;
+  std::string target;
+  std::string to;
+  std::string speed = "1";
+  std::string format = "text";
+  std::string output;
+  std::vector<std::string> ignore;
+  std::vector<std::string> strict;
+  std::vector<std::string> allow;
+  std::string image;
+  double timeout_s = 1;
+  ReplayOptions replay;
+};
+
+// The allowed differences after --ignore and --strict. False after one clear line.
+bool adjust_allowed(const std::vector<std::string>& ignore, const std::vector<std::string>& strict,
+                    DifferenceSet& allowed) {
+  for (const auto* list : {&ignore, &strict}) {
+    for (const std::string& name : *list) {
+      const Difference d = find_difference(name);
+      if (d == Difference::count) {
+        std::string names;
+        for (std::size_t i = 0; i < kDifferences; ++i) {
+          names += std::string(i == 0 ? "" : ", ") + difference_name(static_cast<Difference>(i));
+        }
+        complain(fmt::format("{}: no difference has that name; there are {}", name, names));
+        return false;
+      }
+      allowed[static_cast<std::size_t>(d)] = list == &ignore;
+    }
+  }
+  return true;
+}
+
+bool reconstruct_in_place(const std::string& capture, const std::string& image_path,
+                          const TargetAddress& target) {
+  std::string error;
+  const auto image = ImageFile::open_in_place(image_path, error);
+  if (image == nullptr) {
+    complain(error);
+    return false;
+  }
+  ReconstructOptions how;
+  how.before = true;
+  how.target = target;
+  auto tracker = std::make_unique<Tracker>();
+  Reconstructor reconstructor(*tracker, *image, how);
+  tracker->add_observer(&reconstructor);
+  if (!run(capture, *tracker)) {
+    return false;
+  }
+  if (!reconstructor.error().empty() || !image->finish(0)) {
+    complain(reconstructor.error().empty() ? image->error() : reconstructor.error());
+    return false;
+  }
+  return true;
+}
+
+int replay(ReplayCommandOptions& options) {
+  ReplayOptions& how = options.replay;
+  if (options.file == "-") {
+    return complain("a replay reads its capture twice: give a file, not standard input");
+  }
+  if (options.speed == "max") {
+    how.speed = 0;
+  } else {
+    char* end = nullptr;
+    how.speed = std::strtod(options.speed.c_str(), &end);
+    if (end == options.speed.c_str() || *end != '\0' || !(how.speed > 0)) {
+      return complain(fmt::format("--speed {}: say how many times as fast, or max", options.speed));
+    }
+  }
+  how.reply_timeout_ns = static_cast<Nanoseconds>(options.timeout_s * 1e9);
+  if (!adjust_allowed(options.ignore, options.strict, how.allowed)) {
+    return kExitTrouble;
+  }
+  for (const auto& [text, place] :
+       {std::pair{&options.target, &how.from}, std::pair{&options.to, &how.to}}) {
+    if (!text->empty()) {
+      *place = parse_address(*text);
+      if (!*place) {
+        return complain(fmt::format("{}: say shelf and slot, as in e1.1", *text));
+      }
+    }
+  }
+  std::string error;
+  const auto survey = ReplayPlan::survey(options.file, how.from, error);
+  if (!survey) {
+    return complain(error);
+  }
+  if (!how.from && survey->targets.size() > 1) {
+    return complain(fmt::format("{} has {} targets: choose one with --target, as in e{}.{}",
+                                options.file, survey->targets.size(), survey->targets.front().shelf,
+                                survey->targets.front().slot));
+  }
+  if (!how.from && survey->targets.size() == 1) {
+    how.from = survey->targets.front();
+  }
+  if (survey->requests == 0 || !how.from) {
+    return complain(
+        fmt::format("{} holds no request to a target that could be replayed", options.file));
+  }
+  if (!how.to) {
+    how.to = how.from;
+  }
+  const bool may_write =
+      std::find(options.allow.begin(), options.allow.end(), "write") != options.allow.end();
+  if ((survey->changes != 0 || !options.image.empty()) && !may_write) {
+    return complain(fmt::format(
+        "{} has {} requests that change the target (writes, sets of config, mask, reserve): "
+        "nothing was sent; say --allow write if e{}.{} on {} may lose what it holds",
+        options.file, survey->changes, how.to->shelf, how.to->slot, options.interface));
+  }
+  if (!options.image.empty() && !reconstruct_in_place(options.file, options.image, *how.from)) {
+    return kExitTrouble;
+  }
+  const auto plan = ReplayPlan::open(options.file, how.from, error);
+  if (plan == nullptr) {
+    return complain(error);
+  }
+  conformance::port::AfPacketPort port(options.interface);
+  Replayer replayer(port, how, survey->initiators);
+  ReplayResult result;
+  if (!replayer.run(*plan, result, error)) {
+    return complain(error);
+  }
+  const std::string text =
+      options.format == "json" ? result.to_json().dump(2) + "\n" : result.to_text();
+  if (!write_out(options.output, text)) {
+    return kExitTrouble;
+  }
+  return result.passed() ? kExitGood : kExitFindings;
+}
+
+struct DiffCommandOptions {
+  std::string a;
+  std::string b;
+  std::string format = "text";
+  std::string output;
+  std::vector<std::string> ignore;
+  std::vector<std::string> strict;
+};
+
+int diff(const DiffCommandOptions& options) {
+  DifferenceSet allowed = allowed_by_default();
+  if (!adjust_allowed(options.ignore, options.strict, allowed)) {
+    return kExitTrouble;
+  }
+  std::string error;
+  const auto result = diff_captures(options.a, options.b, allowed, error);
+  if (!result) {
+    return complain(error);
+  }
+  const std::string text =
+      options.format == "json" ? result->to_json().dump(2) + "\n" : result->to_text();
+  if (!write_out(options.output, text)) {
+    return kExitTrouble;
+  }
+  return result->same() ? kExitGood : kExitFindings;
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app("Captures of ATA over Ethernet: judged, replayed, and turned back into disks.",
                "aoe-pcap");
@@ -216,6 +384,58 @@ int main_of(int argc, char** argv) {
   reconstruct_command->add_option("--target", reconstruct_options.target,
                                   "shelf and slot, when the capture has several");
   reconstruct_command->callback([&] { result = reconstruct(reconstruct_options); });
+
+  ReplayCommandOptions replay_options;
+  CLI::App* replay_command =
+      app.add_subcommand("replay", "the capture's requests against a live target");
+  replay_command->add_option("FILE", replay_options.file, "pcap or pcapng")->required();
+  replay_command->add_option("--interface,-i", replay_options.interface, "send and listen there")
+      ->required();
+  replay_command->add_option("--target", replay_options.target,
+                             "shelf and slot in the capture, when it has several");
+  replay_command->add_option("--to", replay_options.to,
+                             "shelf and slot of the live target (default: as captured)");
+  replay_command->add_option("--speed", replay_options.speed,
+                             "how many times as fast as captured, or max");
+  replay_command
+      ->add_option("--outstanding", replay_options.replay.outstanding,
+                   "most requests without a reply at any time")
+      ->check(CLI::Range(1, 65'536));
+  replay_command->add_option("--tag-offset", replay_options.replay.tag_offset,
+                             "added to every tag, in the byte order that the initiator promised");
+  replay_command->add_flag("--keep-addresses", replay_options.replay.keep_addresses,
+                           "send from the captured initiators' addresses");
+  replay_command->add_option("--allow", replay_options.allow, "write: the target may be changed")
+      ->check(CLI::IsMember({"write"}));
+  replay_command->add_option("--ignore", replay_options.ignore,
+                             "a difference that is no failure; may be repeated");
+  replay_command->add_option("--strict", replay_options.strict,
+                             "a difference that is a failure; may be repeated");
+  replay_command
+      ->add_option("--timeout", replay_options.timeout_s, "seconds before a request is sent again")
+      ->check(CLI::Range(0.001, 3600.0));
+  replay_command
+      ->add_option("--tries", replay_options.replay.tries_max, "times that a request is sent")
+      ->check(CLI::Range(1, 1'000));
+  replay_command->add_option("--save", replay_options.replay.save_path,
+                             "a capture of the replay, in nanoseconds");
+  replay_command->add_option("--reconstruct", replay_options.image,
+                             "first write what the capture's reads saw into the target's image");
+  replay_command->add_option("--format", replay_options.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}));
+  replay_command->add_option("-o,--output", replay_options.output, "write there instead of stdout");
+  replay_command->callback([&] { result = replay(replay_options); });
+
+  DiffCommandOptions diff_options;
+  CLI::App* diff_command = app.add_subcommand("diff", "two captures of the same workload");
+  diff_command->add_option("A", diff_options.a, "pcap or pcapng")->required();
+  diff_command->add_option("B", diff_options.b, "pcap or pcapng")->required();
+  diff_command->add_option("--ignore", diff_options.ignore, "a difference that is none");
+  diff_command->add_option("--strict", diff_options.strict, "a difference that is one");
+  diff_command->add_option("--format", diff_options.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}));
+  diff_command->add_option("-o,--output", diff_options.output, "write there instead of stdout");
+  diff_command->callback([&] { result = diff(diff_options); });
 
   try {
     app.parse(argc, argv);
