@@ -647,7 +647,8 @@ void register_requests(Registry& r) {
                 Outcomes outcomes;
                 outcomes.pass("served", seen::no_error);
                 if (may) {
-                  outcomes.info("silence", seen::silence).info("refused", seen::answer);
+                  outcomes.info("silence", seen::silence)
+                      .info("refused, or E comes back set", seen::answer);
                 }
                 t.judge(t.a().ask(frame), outcomes);
               }
