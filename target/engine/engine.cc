@@ -576,12 +576,16 @@ void Engine::Impl::answer(std::uint32_t slot, Outbox& outbox) {
       (outcome.registers.status_or_command & wire::ata::kStatusError) != 0) {
     ++counters_.ata_errors_answered;
   }
-  Session* session = nullptr;
-  if (operation.coalesce_reply && outcome.error == wire::ErrorCode::none &&
-      is_ata_write(operation.request.status_or_command)) {
-    session = sessions_.find(operation.session);
+  const bool is_write = is_ata_write(operation.request.status_or_command);
+  if (operation.coalesce_reply) {
     // So that a list of results and the data of a read can be told apart (docs/extensions.md).
-    outcome.registers.aflags |= wire::aflag::kWrite;
+    outcome.registers.aflags =
+        static_cast<std::uint8_t>(is_write ? outcome.registers.aflags | wire::aflag::kWrite
+                                           : outcome.registers.aflags & ~wire::aflag::kWrite);
+  }
+  Session* session = nullptr;
+  if (operation.coalesce_reply && is_write && outcome.error == wire::ErrorCode::none) {
+    session = sessions_.find(operation.session);
   }
   if (session != nullptr && join_open_write_reply(slot, *session, outbox)) {
     return;
