@@ -161,7 +161,7 @@ class Started:
 
     def initiator(self, mac=None, shelf=1, slot=1, link=None):
         link = link or self.link
-        return Initiator(link.host(mac), link.target_mac, shelf, slot)
+        return Initiator(link.host(mac), link.target_mac, shelf, slot, link)
 
 
 @pytest.fixture

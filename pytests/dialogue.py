@@ -31,8 +31,13 @@ def judge_reply(request, reply, shelf, slot, target_mac):
 class Initiator:
     """A host that talks to one target."""
 
-    def __init__(self, host: Host, target_mac, shelf=1, slot=1):
+    def __init__(self, host: Host, target_mac, shelf=1, slot=1, link=None):
         self.host, self.target_mac, self.shelf, self.slot = host, target_mac, shelf, slot
+        self.link = link
+
+    def beside(self, mac):
+        """Another host on the same wire that talks to the same target."""
+        return Initiator(self.link.host(mac), self.target_mac, self.shelf, self.slot, self.link)
 
     @property
     def mac(self):
