@@ -41,6 +41,9 @@ def pytest_configure(config):
         return
     try:
         net.enter_namespace()
+        if not config.option.basetemp:
+            visible = [PROJECT, config.option.build, config.option.cache, pathlib.Path.cwd(), *config.args]
+            config.option.basetemp = net.private_tmpfs(visible) + "/pytest"
     except OSError as error:
         _no_network = f"no network namespace of its own: {error}"
 

@@ -18,7 +18,8 @@ from scapy.layers.l2 import Ether
 
 from aoe_layers import ETHERTYPE, AoE, AoeConfig, BROADCAST
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 263, 23, 33
 
 # How long a peer may take to answer on a machine that is busy with other things.
@@ -36,12 +37,12 @@ def _unshare(flags):
 
 
 def enter_namespace():
-    """Moves this process into a new network namespace; without root, inside a new user namespace."""
+    """Moves this process into new network and mount namespaces; without root, inside a new user namespace."""
     if os.geteuid() == 0:
-        _unshare(CLONE_NEWNET)
+        _unshare(CLONE_NEWNET | CLONE_NEWNS)
     else:
         uid, gid = os.geteuid(), os.getegid()
-        _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        _unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS)
         pathlib.Path("/proc/self/setgroups").write_text("deny")
         pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
         pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
@@ -52,6 +53,25 @@ def enter_namespace():
             path.write_text("1")
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()  # raises where it is not allowed
     ip("link set lo up")
+
+
+def private_tmpfs(keep_visible):
+    """A file system in memory, seen by this process and its children alone: it vanishes with them, and a disk's
+    slow O_DSYNC writes are not what is tested. Where: a folder that hides nothing of `keep_visible`."""
+    shown = [os.path.realpath(path) for path in keep_visible]
+    for place in ("/mnt", "/media", "/srv"):
+        if os.path.isdir(place) and not any(f"{path}/".startswith(f"{place}/") for path in shown):
+            break
+    else:
+        raise OSError("no folder to mount a tmpfs on")
+    for source, target, kind, flags, data in (
+        (b"none", b"/", None, MS_REC | MS_PRIVATE, None),
+        (b"aoe-pytest", place.encode(), b"tmpfs", 0, b"mode=0755,size=1g"),
+    ):
+        if _libc.mount(source, target, kind, ctypes.c_ulong(flags), data) != 0:
+            errno = ctypes.get_errno()
+            raise OSError(errno, os.strerror(errno), f"mount {target.decode()}")
+    return place
 
 
 def ip(*lines):
