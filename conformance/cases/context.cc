@@ -167,8 +167,9 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
                 inbox.end());
   };
   forget_old();
-  // A disk may be slow, and a barrier may overtake it: ATA commands are waited for, longer each time. All others are
-  // answered from memory: once a barrier behind them is answered, nothing more will come.
+  // A disk may be slow, and a barrier may overtake it: ATA commands are waited for, longer each
+  // time. All others are answered from memory: once a barrier behind them is answered, nothing more
+  // will come.
   const bool waits = get(request, F::command) == codec::command::ata;
   int64_t wait_ns = context_.patience_ns();
   for (unsigned i = 0; i < attempts; ++i) {

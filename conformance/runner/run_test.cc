@@ -1,0 +1,411 @@
+// Whole runs against the model in virtual time: what is promised to whoever lends a target to the
+// suite.
+
+#include "conformance/runner/run.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <pugixml.hpp>
+#include <thread>
+
+#include "conformance/deviants/model_port.h"
+#include "conformance/port/unix_socket.h"
+#include "conformance/report/baseline.h"
+#include "conformance/runner/selection.h"
+
+namespace conformance {
+namespace {
+
+using codec::get;
+using deviants::Answers;
+using deviants::Deviant;
+using deviants::Forward;
+using deviants::ModelPort;
+using deviants::ModelTarget;
+using report::Report;
+using testing::HasSubstr;
+
+Deviant conforming() {
+  return deviants::spoils("none", "",
+                          [](const Bytes& q, ModelTarget&, const Forward& f) { return f(q); });
+}
+
+// Answers until it has met a frame, and never again.
+Deviant dies_of(std::function<bool(const Bytes&)> frame) {
+  Deviant d = conforming();
+  d.make = [frame] {
+    auto dead = std::make_shared<bool>(false);
+    return [dead, frame](const Bytes& q, ModelTarget&, const Forward& f) {
+      *dead = *dead || frame(q);
+      return *dead ? Answers{} : f(q);
+    };
+  };
+  return d;
+}
+
+RunConfig config_of(const std::vector<std::string>& patterns, std::set<std::string> allowed = {}) {
+  RunConfig config;
+  Selection selection;
+  selection.cases = patterns;
+  config.cases = select(Registry::all(), selection);
+  config.allowed = std::move(allowed);
+  config.repeat_command = "aoe-conformance run";
+  return config;
+}
+
+const std::set<std::string> kAll = {"write", "config", "lockout", "stress"};
+std::string temporary(const std::string& name) {
+  return fmt::format("{}/conformance-{}-{}", testing::TempDir(), getpid(), name);
+}
+
+TEST(Run, WithoutPermissionNothingIsChanged) {
+  // Everything but reading: writes, sets, edits, whatever carries them.
+  std::vector<std::string> changing;
+  Deviant watch =
+      deviants::spoils("watch", "", [&](const Bytes& q, ModelTarget&, const Forward& f) {
+        const auto cmd = get(q, F::command);
+        const auto ata = get(q, F::ata_command);
+        const bool changes = codec::is_aoe(q) && !codec::is_reply(q) &&
+                             ((cmd == codec::command::ata && ata &&
+                               codec::is_ata_write(static_cast<uint8_t>(*ata))) ||
+                              (cmd == codec::command::config &&
+                               get(q, F::cfg_ccmd).value_or(0) >= codec::ccmd::set) ||
+                              (cmd == codec::command::mask &&
+                               get(q, F::mask_mcmd).value_or(0) != codec::mcmd::read) ||
+                              (cmd == codec::command::reserve &&
+                               get(q, F::reserve_rcmd).value_or(0) != codec::rcmd::read));
+        if (changes) {
+          changing.push_back(codec::summary(q));
+        }
+        return f(q);
+      });
+  ModelPort port({}, watch);
+  const Report report = run_suite(port, config_of({}));
+  EXPECT_THAT(changing, testing::IsEmpty());
+  EXPECT_TRUE(port.model().disk.empty());
+  EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
+  EXPECT_GT(report.counts().at(Verdict::skip), 0U);
+}
+
+TEST(Run, TheModelPassesEverythingAndIsLeftAsFound) {
+  ModelPort port({}, conforming());
+  ModelTarget& m = port.model();
+  m.disk[m.config.sectors - 1] = Bytes(codec::kSectorBytes, 0x77);
+  RunConfig config = config_of({}, kAll);
+  config.restart = [&](Context::End) { port.restart(); };
+  const Report report = run_suite(port, config);
+  EXPECT_EQ(exit_code(report, {Verdict::warn, Verdict::inconclusive, Verdict::error}), exit_good)
+      << report::to_text(report);
+  EXPECT_EQ(m.config_string, codec::bytes_of("model"));
+  EXPECT_TRUE(m.mask.empty());
+  EXPECT_TRUE(m.reserved.empty());
+  for (const auto& [lba, sector] : m.disk) {
+    EXPECT_EQ(sector, lba == m.config.sectors - 1 ? Bytes(codec::kSectorBytes, 0x77)
+                                                  : Bytes(codec::kSectorBytes, 0))
+        << lba;
+  }
+}
+
+TEST(Run, ATargetThatCannotBeRestoredIsTold) {
+  // Refuses to take its old string back.
+  ModelPort port({}, deviants::ignores("stubborn", "", [](const Bytes& q, const ModelTarget&) {
+                   return codec::config_string(q) == codec::bytes_of("model");
+                 }));
+  const Report report = run_suite(port, config_of({"config.force.replaces"}, {"config"}));
+  ASSERT_EQ(report.cases.back().id, "run.target-left-as-found");
+  EXPECT_EQ(report.cases.back().verdict, Verdict::fail);
+  EXPECT_THAT(report.cases.back().reason, HasSubstr("config string"));
+  EXPECT_EQ(exit_code(report, {}), exit_failed);
+}
+
+TEST(Run, ASilentTargetIsUnreachableAndNothingPasses) {
+  ModelPort port(
+      {}, deviants::ignores("silent", "", [](const Bytes&, const ModelTarget&) { return true; }));
+  const RunConfig config = config_of({});
+  const Report report = run_suite(port, config);
+  EXPECT_EQ(exit_code(report, {}), exit_unreachable);
+  EXPECT_EQ(report.counts().at(Verdict::pass), 0U);
+  EXPECT_EQ(report.cases.size(), config.cases.size());
+}
+
+TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
+  constexpr uint8_t deadly = 0x82;
+  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == deadly; }));
+  const RunConfig config = config_of({"header.*"});
+  const Report report = run_suite(port, config);
+  ASSERT_EQ(report.cases.size(), config.cases.size() + 1);  // and "left as found"
+  size_t died = 0;
+  for (const CaseResult& c : report.cases) {
+    if (c.id == "header.command.unknown-high-bit") {
+      EXPECT_THAT(c.reason, HasSubstr("died"));
+      EXPECT_THAT(c.findings.back().detail, HasSubstr("command              0x82"));
+      ++died;
+    }
+  }
+  EXPECT_EQ(died, 1U);
+  EXPECT_THAT(report.trouble, HasSubstr("header.command.unknown-high-bit"));
+  EXPECT_GT(report.counts().at(Verdict::inconclusive), 1U);
+  EXPECT_NE(exit_code(report, {}), exit_good);
+  for (const CaseResult& c : report.cases) {
+    EXPECT_TRUE(c.verdict == Verdict::pass || !c.reason.empty()) << c.id;
+  }
+}
+
+TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
+  constexpr uint8_t deadly = 0x82;
+  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == deadly; }));
+  RunConfig config = config_of({"header.*"});
+  size_t restarts = 0;
+  config.restart = [&](Context::End) {
+    ++restarts;
+    port.restart();
+  };
+  const Report report = run_suite(port, config);
+  EXPECT_EQ(restarts, 1U);
+  EXPECT_TRUE(report.trouble.empty()) << report.trouble;
+  EXPECT_EQ(report.counts().at(Verdict::inconclusive), 1U);
+}
+
+TEST(Run, AnInterruptionStillRestoresAndReports) {
+  ModelPort port({}, conforming());
+  RunConfig config = config_of({"config.*"}, kAll);
+  size_t done = 0;
+  config.on_result = [&](const CaseResult&) { ++done; };
+  config.interrupted = [&] {
+    return done >= 5 && port.model().config_string == codec::bytes_of("stays");
+  };
+  const Report report = run_suite(port, config);
+  EXPECT_EQ(report.trouble, "interrupted");
+  EXPECT_EQ(port.model().config_string, codec::bytes_of("model"));
+  EXPECT_EQ(report.cases.size(), config.cases.size() + 1);
+  EXPECT_EQ(exit_code(report, {}), exit_inconclusive);
+}
+
+TEST(Run, LossIsRepeatedAndCounted) {
+  Deviant lossy = conforming();
+  lossy.make = [] {
+    auto n = std::make_shared<int>(0);
+    return [n](const Bytes& q, ModelTarget&, const Forward& f) {
+      constexpr int every = 13;
+      return ++*n % every == 0 ? Answers{} : f(q);
+    };
+  };
+  ModelPort port({}, lossy);
+  const Report report = run_suite(port, config_of({"header.tag.*", "config.test.*"}, kAll));
+  EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
+  EXPECT_GT(report.repeats, 0U);
+}
+
+TEST(Run, EverythingSkippedIsNotGood) {
+  ModelPort port({}, conforming());
+  const Report report = run_suite(port, config_of({"config.force.replaces"}));
+  EXPECT_EQ(exit_code(report, {}), exit_all_skipped);
+}
+
+TEST(Run, ScratchOutsideTheDiskIsRefused) {
+  ModelPort port({}, conforming());
+  RunConfig config = config_of({"config.*"});
+  config.scratch = Scratch{port.model().config.sectors - 1, 2};
+  EXPECT_THROW(run_suite(port, config), UsageError);
+}
+
+TEST(Selection, WhatMatchesNothingIsAnErrorWithTheNearestName) {
+  Selection s;
+  s.cases = {"config.set.refuse-when-present"};
+  try {
+    select(Registry::all(), s);
+    FAIL();
+  } catch (const UsageError& e) {
+    EXPECT_THAT(e.what(), HasSubstr("config.set.refuses-when-present"));
+  }
+  s.cases = {"header.*"};
+  s.excluded = {"nonsense.*"};
+  EXPECT_THROW(select(Registry::all(), s), UsageError);
+  s.excluded = {"header.*"};
+  EXPECT_THROW(select(Registry::all(), s), UsageError);
+}
+
+TEST(Selection, PatternsOfOneKindAddUpAndKindsNarrow) {
+  Selection s;
+  s.cases = {"header.tag.*", "config.force.*"};
+  s.levels = {"may"};
+  for (const Case* c : select(Registry::all(), s)) {
+    EXPECT_EQ(c->level, Level::may);
+    EXPECT_EQ(c->family(), "config");
+  }
+}
+
+Report some_report() {
+  ModelPort port({}, Registry::all().deviants().at("config-set-overwrites"));
+  Report report = run_suite(port, config_of({"config.set.*", "config.restart.*"}, {"config"}));
+  report.exit_code = exit_code(report, {});
+  return report;
+}
+
+TEST(Reports, JUnitTellsFailureFromErrorFromSkip) {
+  const Report r = some_report();
+  pugi::xml_document doc;
+  ASSERT_TRUE(doc.load_string(report::to_junit(r).c_str()));
+  size_t cases = 0, failures = 0, skipped = 0;
+  for (const pugi::xml_node& suite : doc.child("testsuites").children("testsuite")) {
+    for (const pugi::xml_node& c : suite.children("testcase")) {
+      ++cases;
+      failures += c.child("failure") ? 1 : 0;
+      skipped += c.child("skipped") ? 1 : 0;
+      EXPECT_FALSE(c.child("error"));
+      EXPECT_STRNE(c.attribute("classname").value(), "");
+    }
+  }
+  EXPECT_EQ(cases, r.cases.size());
+  EXPECT_EQ(failures, r.counts().at(Verdict::fail));
+  EXPECT_EQ(skipped, r.counts().at(Verdict::skip));
+  EXPECT_GT(failures, 0U);
+  EXPECT_GT(skipped, 0U);
+}
+
+TEST(Reports, TapHasALineForEachCase) {
+  const Report r = some_report();
+  const std::string tap = report::to_tap(r);
+  EXPECT_THAT(tap, testing::StartsWith(fmt::format("TAP version 14\n1..{}\n", r.cases.size())));
+  EXPECT_THAT(tap, HasSubstr("not ok"));
+  EXPECT_THAT(tap, HasSubstr("# SKIP skip: needs --target-command"));
+}
+
+TEST(Reports, JsonCountsEachVerdict) {
+  const Report r = some_report();
+  const auto j = nlohmann::json::parse(report::to_json(r));
+  size_t sum = 0;
+  for (const Verdict v : kVerdicts) {
+    sum += j["summary"][to_string(v)].get<size_t>();
+  }
+  EXPECT_EQ(sum, r.cases.size());
+  EXPECT_EQ(j["cases"].size(), r.cases.size());
+  EXPECT_EQ(j["target"]["buffer_count"], 32);
+}
+
+TEST(Reports, AFailureTellsAllThatIsNeeded) {
+  const std::string text = report::to_text(some_report());
+  for (const char* part :
+       {"clause:   CFG-SET", "expected: E set, error = 4", "got:      E = 0, error = 0",
+        ">>    15  error", "^^", "repeat:   aoe-conformance run --case"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+}
+
+TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
+  const std::string path = temporary("known.toml");
+  const auto hold = [&](const std::string& toml) {
+    std::ofstream(path) << toml;
+    Report r = some_report();
+    report::hold_against(report::read_baseline(path), r);
+    return r;
+  };
+  std::string all;
+  for (const CaseResult& c : some_report().cases) {
+    if (c.verdict == Verdict::fail) {
+      all += fmt::format("[[known]]\ncase = \"{}\"\nverdict = \"fail\"\nreason = \"so it is\"\n",
+                         c.id);
+    }
+  }
+  const Report known = hold(all);
+  EXPECT_THAT(known.baseline_surprises, testing::IsEmpty());
+  EXPECT_EQ(exit_code(known, {}), exit_good);
+  // One more that passes now, and one less that fails.
+  const Report passes = hold(
+      all +
+      "[[known]]\ncase = \"config.set.stores-when-empty\"\nverdict = \"fail\"\nreason = \"was\"\n");
+  EXPECT_EQ(passes.baseline_surprises.size(), 1U);
+  EXPECT_EQ(exit_code(passes, {}), exit_failed);
+  const Report unlisted = hold("known = []\n");
+  EXPECT_GT(unlisted.baseline_surprises.size(), 0U);
+  EXPECT_EQ(exit_code(unlisted, {}), exit_failed);
+  EXPECT_THROW(hold("[[known]]\ncase = \"no.such\"\nverdict = \"fail\"\nreason = \"x\"\n"),
+               std::runtime_error);
+  EXPECT_THROW(hold("[[known]]\ncase = \"config.set.same-string\"\n"), std::runtime_error);
+  EXPECT_THROW(hold("nonsense"), std::runtime_error);
+  unlink(path.c_str());
+}
+
+TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
+  const std::string directory = temporary("capture");
+  ModelPort port({}, conforming());
+  RunConfig config = config_of({"header.tag.returned-by-config"});
+  config.capture_dir = directory;
+  const Report report = run_suite(port, config);
+  const CaseResult& c = report.cases.front();
+  char error[PCAP_ERRBUF_SIZE];
+  pcap_t* pcap =
+      pcap_open_offline_with_tstamp_precision(c.capture.c_str(), PCAP_TSTAMP_PRECISION_NANO, error);
+  ASSERT_NE(pcap, nullptr) << error;
+  pcap_pkthdr* header = nullptr;
+  const u_char* bytes = nullptr;
+  size_t requests = 0, replies = 0;
+  int64_t last_ns = c.started_ns;
+  while (pcap_next_ex(pcap, &header, &bytes) == 1) {
+    (codec::is_reply({bytes, header->caplen}) ? replies : requests) += 1;
+    const int64_t at_ns = header->ts.tv_sec * port::kNsPerSecond + header->ts.tv_usec;
+    EXPECT_GE(at_ns, last_ns);
+    last_ns = at_ns;
+  }
+  pcap_close(pcap);
+  EXPECT_EQ(requests, 7U);
+  EXPECT_EQ(replies, 7U);
+  EXPECT_LE(static_cast<double>(last_ns - c.started_ns) / port::kNsPerMs, c.duration_ms);
+  for (const char* name : {"run.start", "run.end", "header.tag.returned-by-config"}) {
+    EXPECT_EQ(unlink((directory + "/" + name + ".pcap").c_str()), 0);
+  }
+  EXPECT_EQ(rmdir(directory.c_str()), 0);
+}
+
+TEST(UnixSocket, ATargetBehindASocketIsJudgedLikeAnyOther) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+  std::thread target([fd = ends[1]] {
+    ModelTarget model;
+    Bytes buffer(65536);
+    for (;;) {
+      const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+      if (n <= 0) {
+        close(fd);
+        return;
+      }
+      for (const auto& a : model.on_frame(Bytes(buffer.begin(), buffer.begin() + n), 0)) {
+        send(fd, a.bytes.data(), a.bytes.size(), 0);
+      }
+    }
+  });
+  {
+    port::UnixSocketPort port(ends[0], 1500);
+    const Report report = run_suite(port, config_of({"header.tag.*", "config.version.*"}));
+    EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
+  }
+  target.join();
+}
+
+TEST(TargetCommand, PlaceholdersAreFilledAndUnknownOnesNamed) {
+  EXPECT_EQ(fill_placeholders("t {iface} {shelf}", {{"iface", "e0"}, {"shelf", "7"}}), "t e0 7");
+  EXPECT_THROW(fill_placeholders("t {ifcae}", {{"iface", "e0"}}), std::runtime_error);
+}
+
+TEST(TargetProcess, EndsInOrderAndTellsHow) {
+  TargetProcess quick("sh -c 'exit 3'");
+  quick.start();
+  quick.end();
+  EXPECT_FALSE(quick.running());
+  TargetProcess lasting("sleep 1000");
+  lasting.start();
+  EXPECT_TRUE(lasting.running());
+  lasting.end();
+  EXPECT_FALSE(lasting.running());
+  EXPECT_THAT(lasting.how_it_ended(), HasSubstr("signal 15"));
+}
+
+}  // namespace
+}  // namespace conformance
