@@ -135,15 +135,17 @@ TEST(Run, ASilentTargetIsUnreachableAndNothingPasses) {
   EXPECT_EQ(report.cases.size(), config.cases.size());
 }
 
+constexpr uint8_t kDeadlyCommand = 0x82;
+
 TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
-  constexpr uint8_t deadly = 0x82;
-  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == deadly; }));
+  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
   const RunConfig config = config_of({"header.*"});
   const Report report = run_suite(port, config);
   ASSERT_EQ(report.cases.size(), config.cases.size() + 1);  // and "left as found"
   size_t died = 0;
   for (const CaseResult& c : report.cases) {
     if (c.id == "header.command.unknown-high-bit") {
+      EXPECT_EQ(c.verdict, Verdict::fail);
       EXPECT_THAT(c.reason, HasSubstr("died"));
       EXPECT_THAT(c.findings.back().detail, HasSubstr("command              0x82"));
       ++died;
@@ -152,15 +154,14 @@ TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
   EXPECT_EQ(died, 1U);
   EXPECT_THAT(report.trouble, HasSubstr("header.command.unknown-high-bit"));
   EXPECT_GT(report.counts().at(Verdict::inconclusive), 1U);
-  EXPECT_NE(exit_code(report, {}), exit_good);
+  EXPECT_EQ(exit_code(report, {}), exit_failed);
   for (const CaseResult& c : report.cases) {
     EXPECT_TRUE(c.verdict == Verdict::pass || !c.reason.empty()) << c.id;
   }
 }
 
 TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
-  constexpr uint8_t deadly = 0x82;
-  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == deadly; }));
+  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
   RunConfig config = config_of({"header.*"});
   size_t restarts = 0;
   config.restart = [&](Context::End) {
@@ -170,7 +171,8 @@ TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
   const Report report = run_suite(port, config);
   EXPECT_EQ(restarts, 1U);
   EXPECT_TRUE(report.trouble.empty()) << report.trouble;
-  EXPECT_EQ(report.counts().at(Verdict::inconclusive), 1U);
+  EXPECT_EQ(report.counts().at(Verdict::inconclusive), 0U);
+  EXPECT_EQ(report.counts().at(Verdict::fail), 1U);
 }
 
 TEST(Run, AnInterruptionStillRestoresAndReports) {

@@ -567,6 +567,7 @@ void register_requests(Registry& r) {
         .title = "Unknown commands are refused with error 1",
         .clauses = {"HDR-BAD-COMMAND"},
         .level = Level::should,
+        .hostile = true,
         .fails_on = {"unknown-command-succeeds"},
         .run =
             [&range](Context& t) {
