@@ -1,0 +1,230 @@
+// Transfers, errors, crashes.
+#include "sim/disk/disk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+namespace sim::disk {
+namespace {
+
+using target::engine::DiskOpKind;
+using target::engine::DiskStatus;
+constexpr std::uint8_t kLostInCrash = 3;
+// What becomes of a sector of an unfinished write.
+constexpr std::uint64_t kOld = 0;
+constexpr std::uint64_t kNew = 1;
+constexpr std::uint64_t kTornSector = 2;
+constexpr std::uint64_t kCrashChoices = 3;
+
+std::string_view kind_name(DiskOpKind kind) {
+  switch (kind) {
+    case DiskOpKind::read:
+      return "read";
+    case DiskOpKind::write:
+      return "WRITE";
+    default:
+      return "flush";
+  }
+}
+
+}  // namespace
+
+Disk::Disk(const Settings& settings, EventQueue& queue, Tracer& tracer, Faults& faults)
+    : settings_(settings),
+      queue_(queue),
+      tracer_(tracer),
+      faults_(faults),
+      visible_(static_cast<std::size_t>(settings.sectors) * kSectorBytes) {
+  for (std::uint64_t lba = 0; lba < static_cast<std::uint64_t>(settings.sectors); ++lba) {
+    write_stamp(std::span(visible_).subspan(lba * kSectorBytes, kSectorBytes), kFormatted, lba);
+  }
+  if (settings.volatile_write_cache != 0) {
+    durable_ = visible_;
+  }
+}
+
+std::size_t Disk::take_slot() {
+  ++in_flight_;
+  if (free_.empty()) {
+    flights_.emplace_back();
+    return flights_.size() - 1;
+  }
+  const std::size_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+void Disk::start(const target::engine::DiskOp& op, Nanoseconds now) {
+  assert(op.kind == DiskOpKind::flush ||
+         op.lba + op.sectors <= static_cast<std::uint64_t>(settings_.sectors));
+  const std::size_t slot = take_slot();
+  InFlight& flight = flights_[slot];
+  flight = {.op = op,
+            .state = nullptr,
+            .index = next_index_++,
+            .transferred = op.sectors,
+            .status = DiskStatus::ok,
+            .used = true};
+  Nanoseconds latency = op.kind == DiskOpKind::read    ? settings_.disk_read_ns
+                        : op.kind == DiskOpKind::write ? settings_.disk_write_ns
+                                                       : settings_.disk_flush_ns;
+  for (const DiskFault& fault : faults_.next_disk(now, op.kind == DiskOpKind::write, op.sectors)) {
+    switch (fault.kind) {
+      case DiskFaultKind::delay:
+        latency += fault.amount;
+        break;
+      case DiskFaultKind::io_error:
+        flight.status = DiskStatus::io_error;
+        flight.transferred = 0;
+        break;
+      case DiskFaultKind::no_space:
+        flight.status = DiskStatus::no_space;
+        flight.transferred = 0;
+        break;
+      case DiskFaultKind::short_write:
+        flight.status = DiskStatus::io_error;
+        flight.transferred =
+            static_cast<std::uint32_t>(std::clamp<std::int64_t>(fault.amount, 0, op.sectors));
+        break;
+    }
+  }
+  const std::string text = tracer_.watched()
+                               ? fmt::format("{} {}+{}", kind_name(op.kind), op.lba, op.sectors)
+                               : std::string();
+  tracer_.emit({.time = now,
+                .kind = TraceKind::disk_started,
+                .detail = static_cast<std::uint8_t>(op.kind),
+                .serial = flight.index,
+                .amount = static_cast<std::int64_t>(op.lba),
+                .text = text});
+  queue_.at(now + latency, EventKind::disk_done, 0,
+            (static_cast<std::uint64_t>(flight.index) << 32U) | slot);
+}
+
+void Disk::start(const target::engine::Save& save, Nanoseconds now) {
+  const std::size_t slot = take_slot();
+  InFlight& flight = flights_[slot];
+  flight = InFlight{};
+  flight.op.id = save.id;
+  flight.state = save.state;
+  flight.index = next_index_++;
+  flight.used = true;
+  for (const DiskFault& fault : faults_.next_disk(now, true, 0)) {
+    if (fault.kind != DiskFaultKind::delay) {
+      flight.status = DiskStatus::io_error;
+    }
+  }
+  tracer_.emit({.time = now,
+                .kind = TraceKind::disk_started,
+                .detail = 3,
+                .serial = flight.index,
+                .text = "save"});
+  queue_.at(now + settings_.disk_flush_ns, EventKind::disk_done, 0,
+            (static_cast<std::uint64_t>(flight.index) << 32U) | slot);
+}
+
+void Disk::transfer(const InFlight& flight) {
+  const auto& op = flight.op;
+  const std::size_t bytes = std::size_t{flight.transferred} * kSectorBytes;
+  const auto at = static_cast<std::ptrdiff_t>(op.lba * kSectorBytes);
+  switch (op.kind) {
+    case DiskOpKind::read:
+      std::copy_n(visible_.begin() + at, bytes, op.data.begin());
+      break;
+    case DiskOpKind::write:
+      std::copy_n(op.data.begin(), bytes, visible_.begin() + at);
+      break;
+    case DiskOpKind::flush:
+      if (flight.status == DiskStatus::ok && !durable_.empty()) {
+        durable_ = visible_;
+      }
+      break;
+  }
+}
+
+Disk::Completion Disk::complete(std::uint64_t arg, Nanoseconds now) {
+  const std::size_t slot = arg & 0xffffffffU;
+  const auto index = static_cast<std::uint32_t>(arg >> 32U);
+  Completion completion;
+  if (slot >= flights_.size() || !flights_[slot].used || flights_[slot].index != index) {
+    return completion;
+  }
+  InFlight& flight = flights_[slot];
+  completion.current = true;
+  completion.save = flight.state != nullptr;
+  completion.done = {.id = flight.op.id, .status = flight.status, .now = now};
+  if (completion.save) {
+    if (flight.status == DiskStatus::ok) {
+      saved_ = *flight.state;
+      ++saves_;
+    }
+  } else {
+    transfer(flight);
+  }
+  errors_ += flight.status == DiskStatus::ok ? 0 : 1;
+  flight.used = false;
+  free_.push_back(slot);
+  --in_flight_;
+  tracer_.emit({.time = now,
+                .kind = TraceKind::disk_done,
+                .detail = static_cast<std::uint8_t>(completion.done.status),
+                .serial = index});
+  return completion;
+}
+
+void Disk::crash_write(const InFlight& flight, std::int64_t choice, std::vector<char>& unfinished) {
+  for (std::uint32_t i = 0; i < flight.op.sectors; ++i) {
+    const std::uint64_t lba = flight.op.lba + i;
+    unfinished[lba] = 1;
+    const std::uint64_t pick = choice == 0 ? kOld
+                                           : hash(static_cast<std::uint64_t>(choice), "sector",
+                                                  (std::uint64_t{flight.index} << 8U) + i) %
+                                                 kCrashChoices;
+    const std::size_t bytes = pick == kNew          ? kSectorBytes
+                              : pick == kTornSector ? kSectorBytes / 2
+                                                    : 0;
+    torn_ += pick == kTornSector ? 1 : 0;
+    std::copy_n(flight.op.data.begin() + static_cast<std::ptrdiff_t>(i * kSectorBytes), bytes,
+                visible_.begin() + static_cast<std::ptrdiff_t>(lba * kSectorBytes));
+  }
+}
+
+void Disk::crash(std::int64_t choice, Nanoseconds now,
+                 const std::function<void(std::uint64_t lba, bool unfinished)>& judge) {
+  const auto sectors = static_cast<std::uint64_t>(settings_.sectors);
+  std::vector<char> unfinished(sectors, 0);
+  for (std::uint64_t lba = 0; lba < sectors && !durable_.empty(); ++lba) {
+    const bool lost =
+        choice == 0 || hash(static_cast<std::uint64_t>(choice), "cache", lba) % 2 == 0;
+    if (lost) {
+      std::copy_n(durable_.begin() + static_cast<std::ptrdiff_t>(lba * kSectorBytes), kSectorBytes,
+                  visible_.begin() + static_cast<std::ptrdiff_t>(lba * kSectorBytes));
+    }
+  }
+  for (std::size_t slot = 0; slot < flights_.size(); ++slot) {
+    InFlight& flight = flights_[slot];
+    if (!flight.used) {
+      continue;
+    }
+    if (flight.state == nullptr && flight.op.kind == DiskOpKind::write) {
+      crash_write(flight, choice, unfinished);
+    }
+    tracer_.emit({.time = now,
+                  .kind = TraceKind::disk_done,
+                  .detail = kLostInCrash,
+                  .serial = flight.index});
+    flight.used = false;
+    free_.push_back(slot);
+    --in_flight_;
+  }
+  if (!durable_.empty()) {
+    durable_ = visible_;
+  }
+  for (std::uint64_t lba = 0; lba < sectors; ++lba) {
+    judge(lba, unfinished[lba] != 0);
+  }
+}
+
+}  // namespace sim::disk

@@ -1,0 +1,205 @@
+// aoe-sim: the reference target's real engine on a simulated Ethernet and disk, from a seed. This
+// file owns the command line and nothing else.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "sim/commands.h"
+#include "sim/search.h"
+
+namespace {
+
+// A broken assertion of the engine's is an outcome with an exit code of its own.
+extern "C" void on_crash(int) {
+  constexpr std::string_view kMessage =
+      "aoe-sim: the engine or the simulator broke an assertion: the last line above says which\n";
+  [[maybe_unused]] const ssize_t written = ::write(2, kMessage.data(), kMessage.size());
+  ::_exit(sim::kExitCrash);
+}
+
+// "A..B" with B not included, or one number.
+std::pair<std::uint64_t, std::uint64_t> parse_range(const std::string& text) {
+  const std::size_t dots = text.find("..");
+  const auto number = [&](const std::string& part) {
+    if (part.empty() || part.find_first_not_of("0123456789") != std::string::npos ||
+        part.size() > 18) {
+      throw CLI::ValidationError("--seeds",
+                                 fmt::format("\"{}\": write A..B, such as 0..10000", text));
+    }
+    return std::stoull(part);
+  };
+  if (dots == std::string::npos) {
+    const std::uint64_t one = number(text);
+    return {one, one + 1};
+  }
+  return {number(text.substr(0, dots)), number(text.substr(dots + 2))};
+}
+
+// "i/n", i from 0.
+std::pair<unsigned, unsigned> parse_shard(const std::string& text) {
+  unsigned index = 0;
+  unsigned count = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%u/%u%c", &index, &count, &rest) != 2 || index >= count) {
+    throw CLI::ValidationError(
+        "--shard", fmt::format("\"{}\": write i/n with i from 0 to n-1, such as 0/8", text));
+  }
+  return {index, count};
+}
+
+struct Options {
+  sim::WatchOptions watch;
+  sim::SearchOptions search;
+  std::string profile = "aoede";
+  std::string seeds = "0..1000";
+  std::string shard = "0/1";
+  std::string output = "-";
+  std::string hashes;
+  std::vector<std::string> paths;
+  std::optional<std::uint64_t> seed;
+  std::uint64_t hunt_seeds = 100;
+  bool bless = false;
+};
+
+void add_watch(CLI::App* command, Options& options) {
+  command->add_option("--pcap", options.watch.pcap, "write the target's frames as a capture");
+  command->add_option("--trace", options.watch.trace,
+                      "write every event as a line of JSON (- : here)");
+  command->add_option("--write", options.watch.write,
+                      "write the schedule with its verdicts (.sim)");
+  command->add_option("--extension", options.watch.extension,
+                      "let every aoede initiator negotiate this: tag_inc_be, tag_inc_le, "
+                      "tag_random, none");
+  command->add_flag("--check", options.watch.check,
+                    "run twice and stop at the first event that differs");
+}
+
+CLI::Option* add_profile(CLI::App* command, Options& options) {
+  return command->add_option("--profile", options.profile, "plain, aoede, hostile or corrupt")
+      ->capture_default_str();
+}
+
+int command_line(int argc, char** argv) {
+  CLI::App app{
+      "The reference AoE target's real engine on a simulated network and disk, from a seed.\n"
+      "Exit codes: 0 intact or as expected, 2 wrong usage, 10 safety, 11 liveness, 12 crash,\n"
+      "13 damage that the protocol cannot prevent, 14 not deterministic, 15 a schedule ended\n"
+      "otherwise than it says, 16 a batch in which something never happened.",
+      "aoe-sim"};
+  app.require_subcommand(1);
+  Options options;
+
+  CLI::App* run = app.add_subcommand("run", "one seed");
+  run->add_option("--seed", options.seed, "the seed")->required();
+  run->add_flag("--ladder", options.watch.ladder, "print a ladder: a column per host");
+  add_profile(run, options);
+  add_watch(run, options);
+
+  CLI::App* search = app.add_subcommand("search", "many seeds; a line of JSON for each failure");
+  search->add_option("--seeds", options.seeds, "A..B, B not included")->capture_default_str();
+  search->add_option("--jobs", options.search.jobs, "processes")
+      ->check(CLI::Range(1U, 1024U))
+      ->default_val(std::max(1U, std::thread::hardware_concurrency()));
+  search->add_option("--shard", options.shard, "i/n: this part of the seeds")
+      ->capture_default_str();
+  search->add_flag("--stop", options.search.stop_at_first, "stop at the first failure");
+  search->add_flag("--non-vacuous", options.search.non_vacuous,
+                   "fail when something never happened in the batch");
+  search->add_flag("--known", options.search.list_known,
+                   "a line as well for damage that the protocol cannot prevent");
+  add_profile(search, options);
+
+  CLI::App* merge = app.add_subcommand("merge", "merge files of search by failure, shortest wins");
+  merge->add_option("file", options.paths, "files written by search")->required();
+
+  CLI::App* replay = app.add_subcommand("replay", "run schedules; each must end as it says");
+  replay->add_option("file", options.paths, ".sim files")->required();
+  replay->add_flag("--ladder", options.watch.ladder, "print a ladder: a column per host");
+  add_watch(replay, options);
+
+  CLI::App* explain = app.add_subcommand("explain", "the ladder of a schedule or a seed");
+  CLI::Option* explain_file = explain->add_option("file", options.paths, "a .sim file");
+  explain->add_option("--seed", options.seed, "a seed instead")->excludes(explain_file);
+  add_profile(explain, options);
+  add_watch(explain, options);
+
+  CLI::App* shrink = app.add_subcommand("shrink", "make a failing schedule smaller");
+  CLI::Option* shrink_file = shrink->add_option("file", options.paths, "a .sim file");
+  shrink->add_option("--seed", options.seed, "a seed instead")->excludes(shrink_file);
+  shrink->add_option("--output", options.output, "where to write it")->capture_default_str();
+  add_profile(shrink, options);
+
+  CLI::App* hashes = app.add_subcommand("hashes", "compare trace hashes with those kept in a file");
+  hashes->add_option("file", options.hashes, "the file")->required();
+  hashes->add_flag("--bless", options.bless, "write the file anew");
+
+  CLI::App* hunt =
+      app.add_subcommand("hunt", "seeds until one fails; 0 when one did (for mutants)");
+  hunt->add_option("--seeds", options.hunt_seeds, "how many at most")->capture_default_str();
+  add_profile(hunt, options);
+
+  try {
+    app.parse(argc, argv);
+    std::tie(options.search.first, options.search.end) = parse_range(options.seeds);
+    std::tie(options.search.shard, options.search.shards) = parse_shard(options.shard);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? sim::kExitGood : sim::kExitUsage;
+  }
+  options.search.profile = options.profile;
+  const auto file_or_seed = [&](const CLI::App* command) {
+    if (options.seed || options.paths.size() == 1) {
+      return true;
+    }
+    fmt::print(stderr, "aoe-sim {}: give one .sim file or --seed N\n", command->get_name());
+    return false;
+  };
+  if (*run) {
+    return sim::run_seed(*options.seed, options.profile, options.watch);
+  }
+  if (*search) {
+    return sim::search(options.search, stdout);
+  }
+  if (*merge) {
+    return sim::merge(options.paths, stdout);
+  }
+  if (*replay) {
+    return sim::replay_files(options.paths, options.watch);
+  }
+  const std::string path = options.paths.empty() ? std::string() : options.paths.front();
+  if (*explain) {
+    return file_or_seed(explain) ? sim::explain(path, options.seed, options.profile, options.watch)
+                                 : sim::kExitUsage;
+  }
+  if (*shrink) {
+    return file_or_seed(shrink)
+               ? sim::shrink_command(path, options.seed, options.profile, options.output)
+               : sim::kExitUsage;
+  }
+  if (*hashes) {
+    return sim::check_hashes(options.hashes, options.bless);
+  }
+  return sim::hunt(options.profile, options.hunt_seeds);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGABRT, on_crash);
+  try {
+    return command_line(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "aoe-sim: {}\n", error.what());
+    return sim::kExitUsage;
+  }
+}

@@ -1,0 +1,48 @@
+// Random streams named by what they are for: hash(seed, name, id). It owns the arithmetic and
+// nothing else: integers only, no global state, so that a stream says the same on every compiler.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace sim {
+
+inline constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
+
+// The finaliser of SplitMix64: every input bit reaches every output bit.
+constexpr std::uint64_t mix(std::uint64_t value) {
+  value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  value = (value ^ (value >> 27U)) * 0x94d049bb133111ebULL;
+  return value ^ (value >> 31U);
+}
+
+constexpr std::uint64_t hash(std::uint64_t seed, std::string_view name, std::uint64_t id) {
+  std::uint64_t state = mix(seed + kGolden);
+  for (const char letter : name) {
+    state = mix(state ^ static_cast<std::uint8_t>(letter)) + kGolden;
+  }
+  return mix(state ^ id);
+}
+
+class Stream {
+ public:
+  constexpr Stream() = default;
+  constexpr Stream(std::uint64_t seed, std::string_view name, std::uint64_t id)
+      : state_(hash(seed, name, id)) {}
+
+  constexpr std::uint64_t next() {
+    state_ += kGolden;
+    return mix(state_);
+  }
+  // 0 .. bound-1; 0 when bound is 0. The bias of the remainder is below 2^-32 for every bound used.
+  constexpr std::uint64_t below(std::uint64_t bound) { return bound == 0 ? 0 : next() % bound; }
+  constexpr std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+    return low + below(high - low + 1);
+  }
+  constexpr bool per_million(std::uint64_t rate) { return below(1'000'000) < rate; }
+
+ private:
+  std::uint64_t state_ = 0;
+};
+
+}  // namespace sim

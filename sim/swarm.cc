@@ -1,0 +1,256 @@
+// Draws a configuration from a seed.
+#include "sim/swarm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sim {
+namespace {
+
+enum class Profile : std::uint8_t { plain, aoede, hostile, corrupt };
+
+constexpr std::array<std::pair<std::string_view, Profile>, 4> kProfiles{{
+    {"plain", Profile::plain},
+    {"aoede", Profile::aoede},
+    {"hostile", Profile::hostile},
+    {"corrupt", Profile::corrupt},
+}};
+
+constexpr std::uint64_t kRare = 3'000;
+constexpr std::uint64_t kHeavy = 80'000;
+
+Profile profile_of(std::string_view name) {
+  std::string known;
+  for (const auto& [word, profile] : kProfiles) {
+    if (word == name) {
+      return profile;
+    }
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", word);
+  }
+  throw ScheduleError(fmt::format("\"{}\" is no profile; known: {}", name, known));
+}
+
+std::uint64_t rate(Stream& stream) {
+  switch (stream.below(3)) {
+    case 0:
+      return 0;
+    case 1:
+      return kRare;
+    default:
+      return stream.between(kRare, kHeavy);
+  }
+}
+
+Nanoseconds span(Stream& stream, Nanoseconds shortest, std::uint64_t doublings) {
+  return shortest << stream.below(doublings);
+}
+
+Swarm draw_swarm(std::uint64_t seed, Profile profile) {
+  Stream stream(seed, "swarm", 0);
+  Swarm swarm;
+  swarm.seed = seed;
+  swarm.drop = rate(stream);
+  swarm.delay = rate(stream);
+  swarm.duplicate = rate(stream);
+  swarm.hold = rate(stream);
+  swarm.truncate = rate(stream) / 4;
+  swarm.pad = rate(stream) / 4;
+  swarm.bad_fcs = rate(stream) / 4;
+  swarm.full = rate(stream) / 4;
+  swarm.delay_max = span(stream, kMillisecond / 2, 12);
+  swarm.duplicate_max = span(stream, kMillisecond / 2, 12);
+  swarm.disk_delay = rate(stream) * 4;
+  swarm.disk_delay_max = span(stream, kMillisecond / 4, 10);
+  swarm.disk_error = rate(stream) / 2;
+  swarm.flip = profile == Profile::corrupt ? kRare + rate(stream) / 2 : 0;
+  swarm.heal_at = 4 * kSecond;
+  return swarm;
+}
+
+void draw_settings(Settings& settings, std::uint64_t seed) {
+  Stream stream(seed, "settings", 0);
+  settings.sectors = static_cast<std::int64_t>(16U << stream.below(4));
+  if (stream.below(4) == 0) {
+    settings.mtu = 9000;
+  }
+  settings.pad_to_60 = stream.below(4) == 0 ? 0 : 1;
+  settings.buffer_count = static_cast<std::int64_t>(4U << stream.below(5));
+  settings.wake_ns = static_cast<std::int64_t>(stream.below(4) == 0 ? 300'000 : 2'000);
+  settings.queue_bytes = stream.below(4) == 0 ? 6'000 : 65'536;
+  settings.volatile_write_cache = stream.below(3) == 0 ? 1 : 0;
+  settings.reset_on_config_write = stream.below(3) == 0 ? 1 : 0;
+  settings.persist = stream.below(3) == 0 ? 1 : 0;
+  settings.operations_max = stream.below(4) == 0 ? 128 : 512;
+  settings.target_clock_ppm = static_cast<std::int64_t>(stream.below(401)) - 200;
+  settings.target_clock_offset_ns = static_cast<std::int64_t>(stream.below(1'000)) * kSecond;
+  settings.tie = static_cast<std::int64_t>(stream.next() >> 33U);
+}
+
+void draw_host_events(Schedule& schedule, std::uint64_t seed) {
+  Stream stream(seed, "hosts", 0);
+  const auto moment = [&] {
+    return static_cast<Nanoseconds>(1 + stream.below(20'000)) * 100 * kMicrosecond;
+  };
+  if (stream.below(3) == 0) {
+    for (std::uint64_t crashes = stream.between(1, 3); crashes > 0; --crashes) {
+      const Nanoseconds at = moment();
+      schedule.host_events.push_back(
+          {at, HostEventKind::crash, kTargetHost,
+           stream.below(4) == 0 ? 0 : static_cast<std::int64_t>(stream.below(1'000'000))});
+      schedule.host_events.push_back(
+          {at + static_cast<Nanoseconds>(1 + stream.below(200)) * kMillisecond,
+           HostEventKind::restart, kTargetHost, 0});
+    }
+  }
+  if (stream.below(3) == 0) {
+    const auto host = static_cast<std::uint32_t>(stream.below(schedule.initiators.size() + 1));
+    const Nanoseconds at = moment();
+    constexpr std::array kCuts{HostEventKind::partition_both, HostEventKind::partition_in,
+                               HostEventKind::partition_out};
+    schedule.host_events.push_back({at, kCuts[stream.below(kCuts.size())], host, 0});
+    schedule.host_events.push_back(
+        {at + static_cast<Nanoseconds>(1 + stream.below(500)) * kMillisecond, HostEventKind::heal,
+         host, 0});
+  }
+  if (stream.below(8) == 0) {
+    const Nanoseconds at = moment();
+    schedule.host_events.push_back({at, HostEventKind::mtu, kTargetHost, 600});
+    schedule.host_events.push_back({at + 100 * kMillisecond, HostEventKind::heal, kTargetHost, 0});
+  }
+  // A target that is down at the end is started once more.
+  schedule.host_events.push_back({3 * kSecond, HostEventKind::restart, kTargetHost, 0});
+  std::stable_sort(schedule.host_events.begin(), schedule.host_events.end(),
+                   [](const HostEvent& a, const HostEvent& b) { return a.at < b.at; });
+}
+
+Op draw_op(Stream& stream, const InitiatorSpec& spec, std::uint64_t hot, std::uint64_t sectors) {
+  Op op;
+  const std::uint64_t area = stream.below(4) == 0 ? sectors : hot;
+  const auto most = static_cast<std::uint64_t>(spec.frame_sectors) * 2;
+  op.sectors = static_cast<std::uint32_t>(stream.between(1, std::min(most, area)));
+  op.lba = stream.below(area - op.sectors + 1);
+  const std::uint64_t dice = stream.below(100);
+  if (dice < 50) {
+    op.kind = OpKind::write;
+  } else if (dice < 78) {
+    op.kind = OpKind::read;
+  } else if (dice < 82) {
+    op = {OpKind::flush, 0, 0, 0};
+  } else if (dice < 84) {
+    op = {OpKind::identify, 0, 0, 0};
+  } else if (dice < 92) {
+    op = {OpKind::wait, 0, 0,
+          static_cast<std::int64_t>(1 + stream.below(stream.below(4) == 0 ? 400 : 20)) *
+              kMillisecond};
+  } else if (spec.kind == InitiatorKind::linux_) {
+    op = dice < 96 ? Op{OpKind::config, 0, 0, 0}
+                   : Op{OpKind::set_config, 0, 0, static_cast<std::int64_t>(stream.below(10))};
+  } else if (dice < 96) {
+    op.kind = OpKind::coalesced;
+    op.sectors = static_cast<std::uint32_t>(
+        stream.between(1, static_cast<std::uint64_t>(spec.frame_sectors)));
+    op.sectors = std::min(op.sectors, static_cast<std::uint32_t>(hot));
+    op.amount = static_cast<std::int64_t>(stream.below(hot / op.sectors));
+    op.amount = std::min<std::int64_t>(op.amount, 60);
+    op.lba = 0;
+  } else if (dice < 98) {
+    constexpr std::array kJumps{1, 100, 32'766, 32'767, 32'768, 40'000, 1'000'000};
+    op = {OpKind::skip, 0, 0, kJumps[stream.below(kJumps.size())]};
+  } else if (dice < 99) {
+    op = {OpKind::congestion, 0, static_cast<std::uint32_t>(stream.between(2, 40)),
+          static_cast<std::int64_t>(stream.below(1000))};
+  } else {
+    op = {OpKind::negotiate, 0, 0, 0};
+  }
+  return op;
+}
+
+InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, InitiatorKind kind,
+                             Profile profile, const Settings& settings) {
+  Stream stream(seed, "initiator", number);
+  InitiatorSpec spec;
+  spec.name = std::string(1, static_cast<char>('a' + number));
+  spec.kind = kind;
+  if (kind == InitiatorKind::aoede && profile != Profile::plain) {
+    constexpr std::array kModes{TagMode::increment_be, TagMode::increment_be, TagMode::increment_le,
+                                TagMode::random};
+    spec.tags = kModes[number == 0 ? stream.below(3) : stream.below(4)];
+    spec.crc = stream.below(3) == 0 ? 1 : 0;
+    if (profile == Profile::corrupt) {
+      spec.crc = 1;
+    }
+  }
+  spec.window = static_cast<std::int64_t>(1U << stream.below(4));
+  spec.rto_ns = span(stream, 2 * kMillisecond, 6);
+  spec.retries = stream.below(4) == 0 ? static_cast<std::int64_t>(stream.between(2, 6)) : 0;
+  constexpr std::array<std::int64_t, 4> kTagStarts{1, 0xfffffff0, 0x7ffffff0, 0xffff8000};
+  spec.tag_start = kTagStarts[stream.below(kTagStarts.size())];
+  spec.tag_seed = static_cast<std::int64_t>(stream.below(1'000'000));
+  const std::int64_t most = (settings.mtu - 22 - 4) / 512;
+  spec.frame_sectors = std::min<std::int64_t>(
+      static_cast<std::int64_t>(1 + stream.below(static_cast<std::uint64_t>(most))),
+      settings.sectors / 2);
+  spec.overlap = stream.below(3) == 0 ? 1 : 0;
+  spec.clock_ppm = static_cast<std::int64_t>(stream.below(401)) - 200;
+  const std::uint64_t hot = 8;
+  const std::uint64_t ops = stream.between(10, 80);
+  for (std::uint64_t i = 0; i < ops; ++i) {
+    if (kind == InitiatorKind::hostile) {
+      spec.ops.push_back(
+          stream.below(4) == 0
+              ? Op{OpKind::wait, 0, 0,
+                   static_cast<std::int64_t>(1 + stream.below(20)) * kMillisecond}
+              : Op{OpKind::garbage, 0, 0, static_cast<std::int64_t>(stream.below(1'000'000'000))});
+    } else {
+      spec.ops.push_back(draw_op(stream, spec, hot, static_cast<std::uint64_t>(settings.sectors)));
+    }
+  }
+  return spec;
+}
+
+}  // namespace
+
+std::vector<std::string_view> profiles() {
+  std::vector<std::string_view> names;
+  for (const auto& [word, profile] : kProfiles) {
+    names.push_back(word);
+  }
+  return names;
+}
+
+RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
+  const Profile profile = profile_of(profile_name);
+  RandomRun run;
+  run.schedule.seed = seed;
+  run.schedule.profile = std::string(profile_name);
+  draw_settings(run.schedule.settings, seed);
+  run.swarm = draw_swarm(seed, profile);
+  Stream stream(seed, "hosts-count", 0);
+  const auto hosts = static_cast<std::uint32_t>(stream.between(1, 3));
+  for (std::uint32_t i = 0; i < hosts; ++i) {
+    InitiatorKind kind = InitiatorKind::aoede;
+    if (i > 0 || profile == Profile::plain) {
+      kind = stream.below(3) == 0 ? InitiatorKind::linux_ : InitiatorKind::aoede;
+    }
+    run.schedule.initiators.push_back(
+        draw_initiator(seed, i, kind, profile, run.schedule.settings));
+  }
+  if (profile == Profile::hostile) {
+    run.schedule.initiators.push_back(
+        draw_initiator(seed, hosts, InitiatorKind::hostile, profile, run.schedule.settings));
+  }
+  draw_host_events(run.schedule, seed);
+  return run;
+}
+
+void set_tags(Schedule& schedule, TagMode tags) {
+  for (InitiatorSpec& spec : schedule.initiators) {
+    if (spec.kind == InitiatorKind::aoede) {
+      spec.tags = tags;
+    }
+  }
+}
+
+}  // namespace sim

@@ -1,0 +1,555 @@
+// The loop of a world.
+#include "sim/world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <string_view>
+
+namespace sim {
+namespace {
+
+using target::engine::DiskOpKind;
+using target::engine::Engine;
+using target::engine::EngineConfig;
+
+constexpr std::int64_t kMillion = 1'000'000;
+constexpr std::size_t kOutboxFramesMax = 65'536;  // bounds: a call may not ask for more
+constexpr std::uint64_t kEventsMax = 20'000'000;  // a run that goes in circles
+
+EngineConfig engine_config(const Settings& settings, const target::engine::PersistentState& state) {
+  EngineConfig config;
+  config.shelf = 1;
+  config.slot = 1;
+  config.sectors = static_cast<std::uint64_t>(settings.sectors);
+  config.volatile_write_cache = settings.volatile_write_cache != 0;
+  config.buffer_count = static_cast<std::uint16_t>(settings.buffer_count);
+  config.ports = {
+      {ethernet::Network::mac_of(kTargetHost), static_cast<std::uint16_t>(settings.mtu)}};
+  config.persist = settings.persist != 0;
+  if (config.persist) {
+    config.state = state;
+  }
+  config.behind_window = settings.behind_window_perform != 0
+                             ? target::engine::BehindWindow::perform
+                             : target::engine::BehindWindow::reject_silently;
+  config.reset_on = settings.reset_on_config_write != 0 ? target::engine::ResetOn::config_write
+                                                        : target::engine::ResetOn::any_config;
+  config.extensions = settings.extensions != 0;
+  config.initiators_max = static_cast<std::uint32_t>(settings.initiators_max);
+  config.operations_max = std::max(static_cast<std::uint32_t>(settings.operations_max),
+                                   target::engine::operations_min(config));
+  return config;
+}
+
+}  // namespace
+
+World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
+    : schedule_(schedule),
+      settings_(schedule.settings),
+      queue_(schedule.settings.tie),
+      faults_(swarm ? Faults(schedule, *swarm) : Faults(schedule)),
+      network_(schedule, queue_, tracer_, faults_),
+      disk_(settings_, queue_, tracer_, faults_),
+      sectors_(static_cast<std::uint64_t>(settings_.sectors)),
+      reference_(settings_, ethernet::Network::mac_of(kTargetHost), findings_),
+      known_stale_(static_cast<std::size_t>(settings_.sectors)) {
+  sectors_.set_volatile(settings_.volatile_write_cache != 0);
+  const auto oldest_read = [this] {
+    checkers::Order oldest = checkers::kNever;
+    for (const auto& each : initiators_) {
+      oldest = std::min(oldest, each->oldest_read());
+    }
+    return oldest;
+  };
+  const auto known_damage = [this](std::uint64_t lba, disk::Version version) {
+    const std::vector<disk::Version>& known = known_stale_[lba];
+    return std::find(known.begin(), known.end(), version) != known.end();
+  };
+  for (std::size_t i = 0; i < schedule.initiators.size(); ++i) {
+    initiators_.push_back(std::make_unique<initiator::Initiator>(
+        static_cast<std::uint32_t>(i + 1), schedule.initiators[i],
+        initiator::Surroundings{settings_, queue_, network_, sectors_, findings_, tracer_,
+                                coverage_, oldest_read, known_damage}));
+  }
+}
+
+World::~World() = default;
+
+Result World::run() {
+  for (std::size_t i = 0; i < schedule_.host_events.size(); ++i) {
+    queue_.at(schedule_.host_events[i].at, EventKind::host_event, 0, i);
+  }
+  host_events_left_ = schedule_.host_events.size();
+  start_target();
+  for (const auto& each : initiators_) {
+    each->start(now_);
+  }
+  while (phase_ != Phase::end && !queue_.empty()) {
+    const Event event = queue_.pop();
+    assert(event.time >= now_);
+    now_ = event.time;
+    findings_.set_time(now_);
+    if (now_ > settings_.limit_ns || tracer_.events() > kEventsMax) {
+      give_up();
+      break;
+    }
+    dispatch(event);
+    if (quiet()) {
+      next_phase();
+    }
+  }
+  if (phase_ != Phase::end && queue_.empty() && !findings_.failed()) {
+    give_up();
+  }
+  return result();
+}
+
+void World::dispatch(const Event& event) {
+  switch (event.kind) {
+    case EventKind::frame_arrives: {
+      const ethernet::FrameId id =
+          network_.arrive(event.who, static_cast<ethernet::FrameId>(event.arg), now_);
+      if (id != ethernet::kNoFrame) {
+        frame_at_host(event.who / 2, id, event.who);
+      }
+      break;
+    }
+    case EventKind::held_frame_expires:
+      network_.expire_held(event.who, static_cast<ethernet::FrameId>(event.arg), now_);
+      break;
+    case EventKind::target_wakes:
+      if (engine_ != nullptr && event.arg == wake_token_) {
+        wake_at_ = -1;
+        run_target(true);
+      }
+      break;
+    case EventKind::disk_done: {
+      const disk::Disk::Completion completion = disk_.complete(event.arg, now_);
+      if (completion.current && engine_ != nullptr) {
+        auto done = completion.done;
+        done.now = target_clock(now_);
+        if (!completion.save) {
+          reference_.disk_done(done.id, done.status);
+        }
+        engine_->on_disk_done(done, outbox_);
+        look_at_outbox();
+        run_target(false);
+      }
+      break;
+    }
+    case EventKind::initiator_timer:
+      initiators_[event.who - 1]->on_timer(event.arg, now_);
+      break;
+    case EventKind::host_event:
+      --host_events_left_;
+      host_event(schedule_.host_events[event.arg]);
+      break;
+  }
+}
+
+// ---- hosts
+// ----------------------------------------------------------------------------------------
+
+void World::frame_at_host(std::uint32_t host, ethernet::FrameId id, LinkId link) {
+  const ethernet::Frame& frame = network_.frame(id);
+  const bool target = host == kTargetHost;
+  const bool down = target && engine_ == nullptr;
+  const bool full = target && ring_.size() >= static_cast<std::size_t>(settings_.buffer_count);
+  if (down || full) {
+    coverage_.ring_full += full ? 1 : 0;
+    tracer_.emit({.time = now_,
+                  .kind = TraceKind::frame_lost,
+                  .detail = static_cast<std::uint8_t>(down ? LostBecause::host_down
+                                                           : LostBecause::ring_full),
+                  .host = link,
+                  .serial = frame.serial});
+    network_.release(id);
+    return;
+  }
+  tracer_.emit({.time = now_,
+                .kind = TraceKind::frame_received,
+                .host = host,
+                .serial = frame.serial,
+                .bytes = frame.bytes()});
+  coverage_.tainted_frames += frame.tainted ? 1 : 0;
+  if (target) {
+    ring_.push_back(id);
+    wake_target(now_ + settings_.wake_ns);
+    return;
+  }
+  initiators_[host - 1]->receive(frame, now_);
+  network_.release(id);
+}
+
+void World::host_event(const HostEvent& event) {
+  tracer_.emit({.time = now_,
+                .kind = TraceKind::host_event,
+                .detail = static_cast<std::uint8_t>(event.kind),
+                .host = event.host,
+                .amount = event.amount});
+  switch (event.kind) {
+    case HostEventKind::crash:
+      if (engine_ != nullptr) {
+        crash(event.amount);
+      }
+      break;
+    case HostEventKind::restart:
+      if (engine_ == nullptr) {
+        ++coverage_.restarts;
+        start_target();
+      }
+      break;
+    case HostEventKind::partition_both:
+      ++coverage_.partitions;
+      network_.set_partition(event.host, true, true);
+      break;
+    case HostEventKind::partition_in:
+      ++coverage_.partitions;
+      network_.set_partition(event.host, true, false);
+      break;
+    case HostEventKind::partition_out:
+      ++coverage_.partitions;
+      network_.set_partition(event.host, false, true);
+      break;
+    case HostEventKind::heal:
+      network_.set_partition(event.host, false, false);
+      network_.set_mtu(event.host, settings_.mtu);
+      break;
+    case HostEventKind::mtu:
+      network_.set_mtu(event.host, event.amount);
+      break;
+  }
+}
+
+void World::stop_counting() {
+  const target::engine::Counters& last = engine_->counters();
+#define AOE_SIM_ADD_COUNTER(name) counters_.name += last.name;
+  AOE_ENGINE_COUNTERS(AOE_SIM_ADD_COUNTER)
+#undef AOE_SIM_ADD_COUNTER
+}
+
+void World::crash(std::int64_t choice) {
+  ++coverage_.crashes;
+  tracer_.emit({.time = now_, .kind = TraceKind::crash, .amount = choice});
+  disk_.crash(choice, now_, [this](std::uint64_t lba, bool unfinished) {
+    const disk::Stamp left = disk::read_stamp(disk_.sector(lba), lba);
+    const bool allowed =
+        sectors_.judge_crash(left, lba, unfinished, settings_.volatile_write_cache != 0);
+    // Where a stale write came between, the register cannot say what is durable.
+    if (!allowed && known_stale_[lba].empty()) {
+      findings_.add(
+          checkers::Severity::safety, "durability",
+          fmt::format("after the crash sector {} does not hold what was acknowledged", lba));
+    }
+  });
+  stop_counting();
+  engine_.reset();
+  outbox_.clear();
+  outbox_.intake_open = true;
+  for (const ethernet::FrameId id : ring_) {
+    network_.release(id);
+  }
+  ring_.clear();
+  ++wake_token_;
+  wake_at_ = -1;
+  reference_.restart();
+}
+
+void World::start_target() {
+  tracer_.emit({.time = now_, .kind = TraceKind::restart});
+  engine_ = std::make_unique<Engine>(engine_config(settings_, disk_.saved()));
+  outbox_.clear();
+  frames_seen_ = 0;
+  ops_seen_ = 0;
+  run_target(true);
+}
+
+// ---- the shell around the engine
+// ------------------------------------------------------------------
+
+Nanoseconds World::target_clock(Nanoseconds now) const {
+  return now + now / kMillion * settings_.target_clock_ppm + settings_.target_clock_offset_ns;
+}
+
+// The first instant of the world at which the target's clock has reached this.
+Nanoseconds World::world_time_of(Nanoseconds target_time) const {
+  const Nanoseconds reached = target_time - settings_.target_clock_offset_ns;
+  Nanoseconds guess =
+      reached - reached / (kMillion + settings_.target_clock_ppm) * settings_.target_clock_ppm;
+  guess = std::max(guess, now_);
+  while (target_clock(guess) < target_time) {
+    guess += std::max<Nanoseconds>(target_time - target_clock(guess), 1);
+  }
+  return guess;
+}
+
+void World::wake_target(Nanoseconds when) {
+  if (wake_at_ >= 0 && wake_at_ <= when) {
+    return;
+  }
+  wake_at_ = when;
+  queue_.at(when, EventKind::target_wakes, 0, ++wake_token_);
+}
+
+void World::run_target(bool timer) {
+  if (timer && engine_->next_deadline() <= target_clock(now_)) {
+    engine_->on_timer(target_clock(now_), outbox_);
+    look_at_outbox();
+  }
+  // A disk completion does not take frames that the interrupt has not announced yet, but those that
+  // waited for room.
+  if (timer || wake_at_ < 0) {
+    take_frames();
+  }
+  flush_outbox();
+  schedule_deadline();
+}
+
+void World::take_frames() {
+  if (ring_.empty()) {
+    return;
+  }
+  ++batch_;
+  std::size_t taken = 0;
+  while (taken < ring_.size() && outbox_.intake_open) {
+    const ethernet::FrameId id = ring_[taken++];
+    const ethernet::Frame& frame = network_.frame(id);
+    const bool hostile = frame.sender != kTargetHost &&
+                         schedule_.initiators[frame.sender - 1].kind == InitiatorKind::hostile;
+    if (frame.tainted || hostile) {
+      taint_target_of(frame);
+    }
+    if (frame.tainted && !hostile && frame.size >= initiator::kHeaderBytes) {
+      // It may have become anything: from now on nobody can say what the target owes.
+      initiators_[frame.sender - 1]->distrust(initiator::View(frame.bytes()).tag());
+      reference_.go_blind();
+      findings_.expect_less();
+    }
+    reference_.frame_in(frame.bytes(), batch_, !hostile && !frame.tainted);
+    const std::uint64_t dropped_before = engine_->counters().duplicates_in_ring;
+    engine_->on_frame(
+        {.port = 0, .batch = batch_, .bytes = frame.bytes(), .now = target_clock(now_)}, outbox_);
+    if (engine_->counters().duplicates_in_ring != dropped_before) {
+      reference_.dropped_in_ring();
+    }
+    look_at_outbox();
+    network_.release(id);
+  }
+  ring_.erase(ring_.begin(), ring_.begin() + static_cast<std::ptrdiff_t>(taken));
+}
+
+// Shows the checkers what is new in the outbox.
+void World::look_at_outbox() {
+  for (; ops_seen_ < outbox_.disk_ops.size(); ++ops_seen_) {
+    judge_disk_op(outbox_.disk_ops[ops_seen_]);
+  }
+  for (; frames_seen_ < outbox_.frames.size(); ++frames_seen_) {
+    reference_.frame_out(outbox_.frames[frames_seen_].bytes);
+  }
+  if (outbox_.frames.size() > kOutboxFramesMax || outbox_.disk_ops.size() > kOutboxFramesMax) {
+    findings_.add(checkers::Severity::safety, "bounds:outbox", "the outbox grows without bound");
+  }
+  if (engine_->counters().sessions > static_cast<std::uint64_t>(settings_.initiators_max)) {
+    findings_.add(checkers::Severity::safety, "bounds:sessions", "more sessions than allowed");
+  }
+}
+
+void World::flush_outbox() {
+  for (const auto& op : outbox_.disk_ops) {
+    disk_.start(op, now_);
+  }
+  for (const auto& save : outbox_.saves) {
+    disk_.start(save, now_);
+  }
+  for (const auto& out : outbox_.frames) {
+    const ethernet::FrameId id = network_.allocate();
+    ethernet::Frame& frame = network_.frame(id);
+    const std::size_t size = std::min(out.bytes.size(), frame.storage.size());
+    std::copy_n(out.bytes.begin(), size, frame.storage.begin());
+    frame.size = static_cast<std::uint32_t>(size);
+    network_.send(kTargetHost, id, now_);
+  }
+  for (const auto& note : outbox_.notes) {
+    tracer_.emit({.time = now_,
+                  .kind = TraceKind::note,
+                  .detail = static_cast<std::uint8_t>(note.kind),
+                  .amount = static_cast<std::int64_t>(note.value)});
+  }
+  outbox_.clear();
+  frames_seen_ = 0;
+  ops_seen_ = 0;
+}
+
+void World::schedule_deadline() {
+  const Nanoseconds deadline = engine_->next_deadline();
+  if (deadline != target::engine::kNever) {
+    wake_target(world_time_of(deadline));
+  }
+  if (!ring_.empty() && outbox_.intake_open) {
+    wake_target(now_ + settings_.wake_ns);
+  }
+}
+
+// ---- checkers
+// -------------------------------------------------------------------------------------
+
+void World::judge_disk_op(const target::engine::DiskOp& op) {
+  const bool inside = op.lba + op.sectors <= sectors_.sectors();
+  if (op.kind != DiskOpKind::flush && !inside) {
+    findings_.add(checkers::Severity::safety, "bounds:lba",
+                  fmt::format("a disk operation on {}+{} past the end", op.lba, op.sectors));
+    return;
+  }
+  const checkers::Reference::Admission admission = reference_.disk_started(op);
+  if (op.kind != DiskOpKind::write) {
+    return;
+  }
+  for (std::uint32_t i = 0; i < op.sectors; ++i) {
+    const std::uint64_t lba = op.lba + i;
+    const disk::Stamp stamp = disk::read_stamp(
+        std::span<const std::byte>(op.data).subspan(i * disk::kSectorBytes, disk::kSectorBytes),
+        lba);
+    if (stamp.state == disk::StampState::good && sectors_.known(stamp.version)) {
+      judge_stale(stamp.version, lba, admission);
+    }
+  }
+}
+
+// The cause of stale damage: a write that was done reaches the disk again after a later one.
+void World::judge_stale(disk::Version version, std::uint64_t lba,
+                        const checkers::Reference::Admission& admission) {
+  const checkers::Write& write = sectors_.write(version);
+  if (first_epoch_.size() <= version) {
+    first_epoch_.resize(version + 1, kNotPerformed);
+  }
+  if (first_epoch_[version] == kNotPerformed) {
+    first_epoch_[version] = admission.epoch;
+  }
+  if (sectors_.judge_apply(version, lba) == checkers::ApplyVerdict::good) {
+    return;
+  }
+  // Only the window of one session can know: a restart, a reset or a late duplicate of a
+  // negotiation empties it.
+  const bool protected_write = admission.windowed && first_epoch_[version] == admission.epoch;
+  const std::string text =
+      fmt::format("an outdated write (host {} #{}, asked for at {} ns) reaches sector {} again{}",
+                  schedule_.host_name(write.initiator), write.op, write.asked_ns, lba,
+                  protected_write ? "" : ": the protocol cannot prevent it");
+  tracer_.emit({.time = now_, .kind = TraceKind::finding, .serial = lba, .text = text});
+  if (protected_write) {
+    findings_.add(checkers::Severity::safety, "stale:write", text);
+    sectors_.accept(version, lba);
+    return;
+  }
+  ++coverage_.stale_applied_known;
+  findings_.add(checkers::Severity::known, "stale:known", text);
+  known_stale_[lba].push_back(version);
+}
+
+// Whatever a corrupted or hostile frame may write is anybody's guess from now on.
+void World::taint_target_of(const ethernet::Frame& frame) {
+  const initiator::View view(frame.bytes());
+  if (!view.aoe() || !view.ata() || view.command() != initiator::kAta ||
+      !initiator::is_write(view.ata_command())) {
+    return;
+  }
+  const std::uint64_t lba =
+      view.ata_command() == initiator::kWrite28 ? view.lba() & 0x0fffffffU : view.lba();
+  for (std::uint64_t i = 0; i < view.sectors() && lba + i < sectors_.sectors(); ++i) {
+    sectors_.taint(lba + i);
+  }
+}
+
+bool World::quiet() const {
+  if (network_.travelling() != 0 || disk_.in_flight() != 0 || host_events_left_ != 0 ||
+      !ring_.empty()) {
+    return false;
+  }
+  for (const auto& each : initiators_) {
+    if (!each->idle()) {
+      return false;
+    }
+  }
+  return engine_ == nullptr || engine_->next_deadline() == target::engine::kNever;
+}
+
+void World::next_phase() {
+  if (phase_ == Phase::work) {
+    phase_ = Phase::sweep;
+    tracer_.emit({.time = now_, .kind = TraceKind::phase, .detail = 1});
+    bool everything = true;
+    for (const auto& each : initiators_) {
+      each->sweep(everything, now_);
+      everything = everything && each->spec().kind == InitiatorKind::hostile;
+    }
+    if (!quiet()) {
+      return;
+    }
+  }
+  phase_ = Phase::end;
+  tracer_.emit({.time = now_, .kind = TraceKind::phase, .detail = 2});
+  reference_.finish();
+}
+
+void World::give_up() {
+  std::string text;
+  for (const auto& each : initiators_) {
+    if (!each->idle()) {
+      text += (text.empty() ? "" : "; ") + each->unfinished();
+    }
+  }
+  findings_.add(checkers::Severity::liveness, "liveness:stuck",
+                fmt::format("no end after {}: {}", print_duration(now_), text));
+}
+
+Result World::result() {
+  Result result;
+  result.findings = findings_.list();
+  for (const checkers::Finding& finding : result.findings) {
+    const Outcome outcome = finding.severity == checkers::Severity::safety ? Outcome::safety
+                            : finding.severity == checkers::Severity::liveness
+                                ? Outcome::liveness
+                                : Outcome::known_damage;
+    // Safety before liveness before what is known; of each the first, but damage that was seen says
+    // more than its cause.
+    const bool stronger =
+        result.outcome == Outcome::intact ||
+        (outcome == Outcome::safety && result.outcome != Outcome::safety) ||
+        (outcome == Outcome::liveness && result.outcome == Outcome::known_damage) ||
+        (outcome == Outcome::known_damage && result.outcome == Outcome::known_damage &&
+         finding.signature == "damage:stale-read" && result.signature != finding.signature);
+    if (stronger) {
+      result.outcome = outcome;
+      result.signature = finding.signature;
+    }
+  }
+  if (engine_ != nullptr) {
+    stop_counting();
+  }
+  for (const FrameFault& fault : faults_.frame_faults()) {
+    coverage_.frames_dropped += fault.kind == FrameFaultKind::drop ? 1 : 0;
+    coverage_.frames_duplicated += fault.kind == FrameFaultKind::duplicate ? 1 : 0;
+    coverage_.frames_delayed += fault.kind == FrameFaultKind::delay ? 1 : 0;
+  }
+  coverage_.disk_errors = disk_.errors();
+  coverage_.torn_sectors = disk_.torn();
+  coverage_.saves = disk_.saves();
+  result.coverage = coverage_;
+  result.counters = counters_;
+  result.events = tracer_.events();
+  result.frames = network_.frames_sent();
+  result.hash = tracer_.hash();
+  result.virtual_ns = now_;
+  return result;
+}
+
+Schedule World::written() const {
+  Schedule schedule = schedule_;
+  schedule.frame_faults = faults_.frame_faults();
+  schedule.disk_faults = faults_.disk_faults();
+  return schedule;
+}
+
+}  // namespace sim
