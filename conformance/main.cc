@@ -291,14 +291,21 @@ int plan(const Options& o, const RunConfig& config) {
   return exit_good;
 }
 
+std::vector<report::Known> baseline(const Options& o) {
+  try {
+    return o.baseline.empty() ? std::vector<report::Known>{} : report::read_baseline(o.baseline);
+  } catch (const std::runtime_error& e) {
+    throw UsageError(fmt::format("--baseline {}", e.what()));
+  }
+}
+
 int run(const Options& o, const std::string& command) {
   RunConfig config;
   config.cases = select(Registry::all(), o.selection);
   config.allowed = allowed(o);
   config.scratch = scratch(o);
   const std::set<Verdict> also_red = fail_on(o);
-  const auto known =
-      o.baseline.empty() ? std::vector<report::Known>{} : report::read_baseline(o.baseline);
+  const auto known = baseline(o);
   if (o.shelf >= 0) {
     config.shelf = static_cast<uint16_t>(o.shelf);
   }
@@ -336,7 +343,17 @@ int run(const Options& o, const std::string& command) {
     }
     return plan(o, config);
   }
-  const std::unique_ptr<port::Port> port = open_port(o);
+  const std::unique_ptr<port::Port> port = [&] {
+    try {
+      return open_port(o);
+    } catch (const port::PortError& e) {
+      throw UsageError(e.what());
+    }
+  }();
+  if (!o.report_dir.empty()) {
+    report::make_directory(
+        o.report_dir);  // a report that cannot be written is better known before the run
+  }
   if (auto* model = dynamic_cast<deviants::ModelPort*>(port.get())) {
     config.restart = [model](Context::End) { model->restart(); };
   }
@@ -344,6 +361,8 @@ int run(const Options& o, const std::string& command) {
   action.sa_handler = on_signal;  // no SA_RESTART: a wait is to end
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
   if (process) {
     process->start();
   }
@@ -360,8 +379,17 @@ int run(const Options& o, const std::string& command) {
     report::hold_against(known, report);
   }
   report.exit_code = exit_code(report, also_red);
+  // Files first: whoever reads our output may have gone away.
+  std::string unwritten;
+  try {
+    write_reports(o, report);
+  } catch (const std::exception& e) {
+    unwritten = e.what();
+  }
   std::cout << report::to_text(report, {use_colour(o), o.verbose}) << std::flush;
-  write_reports(o, report);
+  if (!unwritten.empty()) {
+    throw std::runtime_error(unwritten);
+  }
   return report.exit_code;
 }
 

@@ -408,11 +408,15 @@ void write_file(const std::string& path, const std::string& content) {
   }
 }
 
-void write_all(const std::string& directory, const Report& report) {
+void make_directory(const std::string& directory) {
   if (mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
     throw std::runtime_error(
         fmt::format("{}: cannot be made: {}", directory, std::strerror(errno)));
   }
+}
+
+void write_all(const std::string& directory, const Report& report) {
+  make_directory(directory);
   write_file(directory + "/report.txt", to_text(report, {false, true}));
   write_file(directory + "/report.tap", to_tap(report));
   write_file(directory + "/report.xml", to_junit(report));

@@ -43,6 +43,7 @@ std::string to_json(const Report& report);
 // Throws std::runtime_error that names the file.
 void write_file(const std::string& path, const std::string& content);
 // report.txt, report.tap, report.xml, report.json. The directory is made when it is missing.
+void make_directory(const std::string& directory);
 void write_all(const std::string& directory, const Report& report);
 
 std::string time_text(int64_t ns);  // UTC, microseconds

@@ -72,8 +72,15 @@ class Run {
       }
     } catch (const Interrupted&) {
       interrupted();
+    } catch (const port::PortError& e) {
+      link_broke(e);
     }
-    finish();
+    try {
+      finish();
+    } catch (const port::PortError& e) {
+      link_broke(e);
+    }
+    count();
     return std::move(report_);
   }
 
@@ -269,6 +276,14 @@ class Run {
     give_up_rest(next_, Verdict::inconclusive, "did not run: interrupted");
   }
 
+  // The interface vanished, or went down: nothing can be sent any more, but the report is to be
+  // whole.
+  void link_broke(const port::PortError& e) {
+    report_.trouble = e.what();
+    dead_ = true;
+    give_up_rest(next_, Verdict::inconclusive, std::string("did not run: ") + e.what());
+  }
+
   void give_up_rest(size_t from, Verdict verdict, const std::string& why) {
     for (size_t i = from; i < config_.cases.size(); ++i) {
       const auto gate = gated(*config_.cases[i], config_, port_.mtu());
@@ -308,6 +323,9 @@ class Run {
       result.duration_ms = static_cast<double>(port_.now_ns() - result.started_ns) / port::kNsPerMs;
       add(std::move(result));
     }
+  }
+
+  void count() {
     if (capture_) {
       capture_->finish();
     }
