@@ -468,10 +468,7 @@ TEST_F(Check, MustFitTheFrame) {
 
 class WriteReply : public testing::Test {
  protected:
-  WriteReply() {
-    shell_.may_coalesce_writes = true;
-    shell_.ask(extensions({"coalesced_write_reply", "tag_inc_be"}));
-  }
+  WriteReply() { shell_.ask(extensions({"coalesced_write_reply", "tag_inc_be"})); }
   std::size_t end_all_in_one_batch(DiskStatus status = DiskStatus::ok) {
     shell_.flush();
     const std::size_t count = shell_.in_flight.size();
@@ -587,7 +584,6 @@ TEST_F(WriteReply, AFrameHoldsWhatFits) {
     EngineConfig settings = plain_config(mtu);
     settings.operations_max = 600;
     Shell shell(settings);
-    shell.may_coalesce_writes = true;
     shell.ask(extensions({"coalesced_write_reply"}));
     const std::size_t limit = mtu == 1500 ? 93 : 256;
     for (std::uint32_t i = 0; i < limit + 2; ++i) {
@@ -762,7 +758,6 @@ TEST(Document, TheExampleOfACoalescedWriteReplyIsWhatTheEngineSends) {
     }
   }
   Shell shell;
-  shell.may_coalesce_writes = true;
   shell.ask(extensions({"reset", "tag_inc_be", "coalesced_write_reply"}));
   shell.give(write(100, 2, 0x3E8, 1));
   shell.give(write(102, 2, 0x3E9, 2));

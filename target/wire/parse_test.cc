@@ -6,6 +6,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,8 +43,11 @@ Bytes frame(std::string_view command_tag_argument) {
   return hex(std::string(kHeader) + std::string(command_tag_argument));
 }
 
+// The spans of the result point into the frame, which is kept for the life of the test.
 template <typename T>
-T body(const Bytes& bytes) {
+T body(const Bytes& frame_bytes) {
+  static std::list<Bytes> kept;
+  const Bytes& bytes = kept.emplace_back(frame_bytes);
   const Parsed parsed = parse(bytes, true);
   if (!std::holds_alternative<Request>(parsed)) {
     ADD_FAILURE() << "not a request";
