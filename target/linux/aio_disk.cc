@@ -15,6 +15,7 @@ namespace target::linux_shell {
 namespace {
 
 constexpr std::size_t kEventsPerCall = 64;
+constexpr std::int64_t kSectorBytes = engine::kSectorBytes;
 
 engine::DiskStatus status_of(std::int64_t result) {
   return result == -ENOSPC || result == -EDQUOT ? engine::DiskStatus::no_space
@@ -97,7 +98,7 @@ AioDisk::Operation& AioDisk::take_free() {
 void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
   operation.id = wanted.id;
   operation.bytes = wanted.data.size();
-  const auto offset_bytes = static_cast<long long>(wanted.lba * engine::kSectorBytes);
+  const auto offset_bytes = static_cast<std::int64_t>(wanted.lba) * kSectorBytes;
   switch (wanted.kind) {
     case engine::DiskOpKind::read:
       ::io_prep_pread(&operation.control, image_fd_, wanted.data.data(), wanted.data.size(),
