@@ -888,8 +888,9 @@ void register_many(Registry& r) {
            for (int attempt = 0; attempt < 3 && best < n; ++attempt) {  // a link may lose a frame
              std::set<uint32_t> tags;
              for (uint64_t i = 0; i < n; ++i) {
-               tags.insert(static_cast<uint32_t>(
-                   value_of(c.a().send(read_request(i % c.target().sectors, 1)), F::tag)));
+               tags.insert(static_cast<uint32_t>(value_of(
+                   c.a().send(read_request(i % std::max<uint64_t>(c.target().sectors, 1), 1)),
+                   F::tag)));
              }
              std::set<uint32_t> answered;
              for (const auto& f : c.a().collect(n, c.patience_ns())) {
