@@ -631,3 +631,65 @@ def comparable(frame):
         data = data_of(frame) if len(bytes(frame)) > 60 else b""
         return header, bytes(frame)[24:36], data
     return header, message.strings
+
+
+# -- our own: write replies in one frame (docs/extensions.md)
+
+
+def write_results(raw, by):
+    """{tag: (error, count, status, LBA)} of a frame that answers writes of a session with the extension."""
+    reply = by.judge(raw[6:12] + raw[:6] + raw[12:14] + b"\x10" + raw[15:], aoe.Ether(raw))
+    if reply[AoE].is_error:
+        return {reply[AoE].tag: None}
+    found, entries = {}, [raw[20:24] + raw[24:36]]
+    assert raw[24] & 1, "W says that a list may follow"
+    entries += [raw[37 + 16 * i : 53 + 16 * i] for i in range(raw[36])]
+    assert not any(raw[37 + 16 * raw[36] :]), "padding"
+    for entry in entries:
+        assert len(entry) == 16, "no entry is cut"
+        ata = AoeAta(entry[4:])
+        assert int(ata.aflags) & 1 and ata.reserved == 0
+        tag = int.from_bytes(entry[:4], "big")
+        assert tag not in found
+        found[tag] = (ata.feature, ata.count, ata.cmdstat, ata.lba)
+    return found
+
+
+def paused_writes(initiator, frames):
+    """Sends the frames behind a congestion probe, so that they wait together; the frames that answer them."""
+    pausing = probe(initiator, 4711)
+    for frame in (pausing, *frames):
+        initiator.host.send(frame)
+    initiator.host.await_tag(pausing[AoE].tag)
+    return [raw for raw in initiator.host.drain(0.3)]
+
+
+def test_write_replies_travel_together_where_that_was_negotiated(initiator):
+    assert initiator.extend(b"coalesced_write_reply") == [b"COALESCED_WRITE_REPLY"]
+    frames = [initiator.ata_frame(aoe.WRITE_EXT, lba=i, count=1, data=b"t" * 512) for i in range(20)]
+    frames.append(initiator.ata_frame(aoe.WRITE_EXT, lba=IMAGE_SECTORS, count=1, data=b"t" * 512))
+    frames.append(initiator.ata_frame(aoe.WRITE_EXT, lba=0, count=9, data=b"t" * 512))
+    raws = paused_writes(initiator, frames)
+    assert len(raws) < len(frames), "each result still came alone"
+    results = {}
+    for raw in raws:
+        found = write_results(raw, initiator)
+        assert not set(found) & set(results), "each result once"
+        results.update(found)
+    assert set(results) == {frame[AoE].tag for frame in frames}
+    for frame in frames[:20]:
+        assert results[frame[AoE].tag] == (0, 0, aoe.DRDY, frame[AoeAta].lba)
+    assert results[frames[20][AoE].tag] == (aoe.IDNF, 1, aoe.DRDY | aoe.ERR, IMAGE_SECTORS)
+    assert results[frames[21][AoE].tag] is None, "an AoE error travels alone"
+    # A reply to a read never claims a list, and one write's is a plain reply.
+    assert not bytes(initiator.ata(aoe.READ_EXT, lba=0, count=1, aflags=0x41))[24] & 1
+    assert bytes(initiator.write(0, b"u" * 512))[36] == 0
+
+
+def test_plain_initiators_get_a_frame_for_each_write(initiator):
+    frames = [initiator.ata_frame(aoe.WRITE_EXT, lba=i, count=1, data=b"t" * 512) for i in range(20)]
+    replies = [aoe.Ether(raw) for raw in paused_writes(initiator, frames)]
+    assert sorted(reply[AoE].tag for reply in replies) == sorted(frame[AoE].tag for frame in frames)
+    for reply in replies:
+        judge_done(reply)
+        assert not any(data_of(reply))

@@ -47,7 +47,7 @@ def make_disk(folder):
 
 def judge(image, given, seen):
     """What the guest saw, against what is on the disk now."""
-    assert "failed" not in seen and seen.get("done") == "yes", seen
+    assert "failed" not in seen and seen.get("all") == "well", seen
     assert int(seen["sectors"]) == IMAGE_MIB << 11
     assert seen["state"] == "up"
     assert seen["found"] == given
@@ -66,7 +66,7 @@ def work(cache, folder, tap):
     with guest.linux(cache, folder, tap, kib=FILE_KIB) as machine:
         machine.wait(guest.BOOT_SECONDS)
         seen = guest.results(machine.console())
-        assert seen.get("done") == "yes", machine.console()
+        assert seen.get("all") == "well", machine.console()
         return seen
 
 
