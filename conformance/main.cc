@@ -13,6 +13,7 @@
 #include "conformance/listing.h"
 #include "conformance/port/af_packet.h"
 #include "conformance/port/unix_socket.h"
+#include "conformance/probe.h"
 #include "conformance/report/baseline.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
@@ -47,6 +48,9 @@ struct Options {
   bool verbose = false;
   bool markdown = false;
   std::string show;
+  size_t bursts = 5;
+  size_t probes = 1000;
+  bool json = false;
 };
 
 void add_selection(CLI::App& app, Options& o) {
@@ -60,8 +64,7 @@ void add_selection(CLI::App& app, Options& o) {
   app.add_option("--cases-from", o.selection.files, "A file of ids, one a line")->type_name("FILE");
 }
 
-void add_run(CLI::App& app, Options& o) {
-  add_selection(app, o);
+void add_where(CLI::App& app, Options& o) {
   app.add_option("--interface,-i", o.interface, "Network interface the target is reached through");
   app.add_option("--socket", o.socket_path,
                  "UNIX socket (SOCK_SEQPACKET, one frame a message) instead of an interface");
@@ -73,6 +76,13 @@ void add_run(CLI::App& app, Options& o) {
   app.add_option("--mtu", o.mtu,
                  "With --model or --socket (default 1500); an interface knows its own")
       ->check(CLI::Range(576, 65535));
+  app.add_option("--time-scale", o.time_scale, "Multiplies every wait")
+      ->check(CLI::Range(0.01, 1000.0));
+}
+
+void add_run(CLI::App& app, Options& o) {
+  add_selection(app, o);
+  add_where(app, o);
   app.add_option(
          "--allow", o.allow,
          "Beyond reading: write (inside --scratch), config (the config string), lockout (mask and "
@@ -83,8 +93,6 @@ void add_run(CLI::App& app, Options& o) {
          "Sectors that may be written to, saved before and restored after (default: the disk's "
          "last 2048)")
       ->type_name("LBA:COUNT");
-  app.add_option("--time-scale", o.time_scale, "Multiplies every wait")
-      ->check(CLI::Range(0.01, 1000.0));
   app.add_option(
          "--fail-on", o.fail_on,
          "Further verdicts that make the exit code 1: warn, info, unsupported, skip, inconclusive")
@@ -264,6 +272,15 @@ std::unique_ptr<port::Port> open_port(const Options& o) {
   return port;
 }
 
+// An interface that is not there is wrong usage.
+std::unique_ptr<port::Port> open_named_port(const Options& o) {
+  try {
+    return open_port(o);
+  } catch (const port::PortError& e) {
+    throw UsageError(e.what());
+  }
+}
+
 void write_reports(const Options& o, const report::Report& r) {
   if (!o.report_dir.empty()) {
     report::write_all(o.report_dir, r);
@@ -291,12 +308,20 @@ int plan(const Options& o, const RunConfig& config) {
   return exit_good;
 }
 
-std::vector<report::Known> baseline(const Options& o) {
-  try {
-    return o.baseline.empty() ? std::vector<report::Known>{} : report::read_baseline(o.baseline);
-  } catch (const std::runtime_error& e) {
-    throw UsageError(fmt::format("--baseline {}", e.what()));
-  }
+void take_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;  // no SA_RESTART: a wait is to end
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// Only aoe-target is known to take --buffer-count, and only where nobody else has said it.
+bool takes_buffer_count(const std::string& command) {
+  const std::string program = command.substr(0, command.find(' '));
+  const std::string name = program.substr(program.rfind('/') + 1);
+  return name == "aoe-target" && command.find("--buffer-count") == std::string::npos;
 }
 
 int run(const Options& o, const std::string& command) {
@@ -333,6 +358,12 @@ int run(const Options& o, const std::string& command) {
       end == Context::End::crash ? process->kill_now() : process->end();
       process->start();
     };
+    if (takes_buffer_count(o.target_command)) {
+      config.restart_with_buffers = [&](uint64_t buffers) {
+        process->end();
+        process->start(fmt::format(" --buffer-count {}", buffers));
+      };
+    }
     config.how_it_ended = [&] {
       return process->running() ? std::string() : process->how_it_ended();
     };
@@ -343,26 +374,19 @@ int run(const Options& o, const std::string& command) {
     }
     return plan(o, config);
   }
-  const std::unique_ptr<port::Port> port = [&] {
-    try {
-      return open_port(o);
-    } catch (const port::PortError& e) {
-      throw UsageError(e.what());
-    }
-  }();
+  const std::unique_ptr<port::Port> port = open_named_port(o);
   if (!o.report_dir.empty()) {
     report::make_directory(
         o.report_dir);  // a report that cannot be written is better known before the run
   }
   if (auto* model = dynamic_cast<deviants::ModelPort*>(port.get())) {
     config.restart = [model](Context::End) { model->restart(); };
+    config.restart_with_buffers = [model](uint64_t buffers) {
+      model->model().config.buffer_count = static_cast<uint16_t>(buffers);
+      model->restart();
+    };
   }
-  struct sigaction action {};
-  action.sa_handler = on_signal;  // no SA_RESTART: a wait is to end
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGHUP, &action, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+  take_signals();
   if (process) {
     process->start();
   }
@@ -393,6 +417,26 @@ int run(const Options& o, const std::string& command) {
   return report.exit_code;
 }
 
+int probe(const Options& o, bool congestion) {
+  ProbeOptions options;
+  if (o.shelf >= 0) {
+    options.shelf = static_cast<uint16_t>(o.shelf);
+  }
+  if (o.slot >= 0) {
+    options.slot = static_cast<uint8_t>(o.slot);
+  }
+  options.bursts = o.bursts;
+  options.probes = o.probes;
+  options.json = o.json;
+  const std::unique_ptr<port::Port> port = open_named_port(o);
+  take_signals();
+  TargetFacts facts;
+  Context context(*port, facts, {}, {o.time_scale, false});
+  context.shared().interrupted = [] { return g_signals > 0; };
+  return congestion ? probe_congestion(context, options, std::cout, std::cerr)
+                    : probe_extensions(context, options, std::cout, std::cerr);
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app{"Judges an ATA-over-Ethernet target, clause by clause.", "aoe-conformance"};
   app.set_version_flag("--version", kVersion);
@@ -409,6 +453,26 @@ int dispatch(int argc, char** argv) {
   CLI::App* clauses_app =
       app.add_subcommand("clauses", "The clauses, and which cases ask for them");
   clauses_app->add_flag("--markdown", o.markdown, "As docs/clauses.md");
+  CLI::App* probe_app = app.add_subcommand("probe", "What a target offers: numbers, no verdict");
+  probe_app->require_subcommand(1);
+  CLI::App* congestion_app = probe_app->add_subcommand(
+      "congestion",
+      "The best number of outstanding requests, by bursts of AoEde's congestion probes");
+  add_where(*congestion_app, o);
+  congestion_app
+      ->add_option("--bursts", o.bursts, "How many bursts; each stops the target for 0.5 s")
+      ->check(CLI::Range(1, 1000));
+  congestion_app->add_option("--probes", o.probes, "Probes in a burst")
+      ->check(CLI::Range(2, 100000));
+  CLI::App* extensions_app =
+      probe_app->add_subcommand("extensions", "What command 0x23 offers, and how it behaves");
+  add_where(*extensions_app, o);
+  for (CLI::App* one : {congestion_app, extensions_app}) {
+    one->add_flag("--json", o.json, "Print JSON instead of a table");
+    one->footer(
+        "Exit codes: 0 good; 1 the target broke a rule; 2 usage; 3 no target; 4 inconclusive; "
+        "77 the target does not know command 0x23.");
+  }
   run_app->footer(
       "Exit codes: 0 good; 1 a MUST (or what Linux needs) failed, or the baseline is not met; 2 "
       "usage; "
@@ -422,6 +486,9 @@ int dispatch(int argc, char** argv) {
   const Registry& registry = Registry::all();
   if (run_app->parsed()) {
     return run(o, joined(argc, argv));
+  }
+  if (probe_app->parsed()) {
+    return probe(o, congestion_app->parsed());
   }
   if (list_app->parsed()) {
     const auto cases = select(registry, o.selection);

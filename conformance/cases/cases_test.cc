@@ -36,6 +36,10 @@ struct Bench {
         context(port, facts, {port.model().config.sectors - 2048, 2048}, {1.0, true}) {
     context.shared().may_write = true;
     context.shared().restart = [this](Context::End) { port.restart(); };
+    context.shared().restart_with_buffers = [this](uint64_t buffers) {
+      port.model().config.buffer_count = static_cast<uint16_t>(buffers);
+      port.restart();
+    };
     // A deviant that hides what every run learns first is judged with what a conforming one would
     // say.
     if (learn_target(context) || facts.sectors == 0) {

@@ -22,6 +22,7 @@ constexpr int64_t kPatienceMinNs = 30 * kNsPerMs;
 constexpr int64_t kPatienceMaxNs = 1000 * kNsPerMs;
 constexpr int64_t kBarrierWaitNs = 1500 * kNsPerMs;  // above the pause of a congestion probe
 constexpr unsigned kBarrierAttempts = 3;
+constexpr int64_t kStartWaitNs = 5 * port::kNsPerSecond;
 
 Mac destination_of(BytesView frame) {
   Mac mac{};
@@ -713,8 +714,17 @@ std::optional<Bytes> Context::restart_target(End end) {
   }
   inbox_.clear();
   shared_.restart(end);
-  constexpr int64_t start_wait_ns = 5 * port::kNsPerSecond;
-  return await_target(scaled(start_wait_ns));
+  return await_target(scaled(kStartWaitNs));
+}
+
+void Context::restart_with_buffers(uint64_t buffers) {
+  if (!shared_.restart_with_buffers) {
+    throw CaseEnd(Verdict::skip,
+                  "needs a target whose number of buffers the suite knows how to set: aoe-target");
+  }
+  inbox_.clear();
+  shared_.restart_with_buffers(buffers);
+  await_target(scaled(kStartWaitNs));
 }
 
 std::optional<Bytes> Context::await_target(int64_t wait_ns) {

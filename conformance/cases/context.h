@@ -243,6 +243,10 @@ class Context {
   // Its announcement, when one came before it answered.
   enum class End { orderly, crash };
   std::optional<Bytes> restart_target(End end = End::orderly);
+  bool can_restart() const { return static_cast<bool>(shared_.restart); }
+  // The same, with another number of receive buffers. Skips the case where nobody knows how to say
+  // that to the target.
+  void restart_with_buffers(uint64_t buffers);
   // Waits until the target answers; the announcement that came meanwhile. Throws when it does not
   // come.
   std::optional<Bytes> await_target(int64_t wait_ns);
@@ -255,6 +259,7 @@ class Context {
   struct Shared {
     std::function<bool()> interrupted;
     std::function<void(End)> restart;  // end the target and start it again
+    std::function<void(uint64_t buffers)> restart_with_buffers;
     std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
     bool may_write = false;
     std::deque<std::unique_ptr<Initiator>> initiators;

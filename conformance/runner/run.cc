@@ -50,6 +50,7 @@ class Run {
     auto& shared = context_.shared();
     shared.interrupted = config.interrupted;
     shared.restart = config.restart;
+    shared.restart_with_buffers = config.restart_with_buffers;
     shared.tap = [this](bool, int64_t at_ns, BytesView bytes) {
       if (capture_) {
         capture_->frame(at_ns, bytes);

@@ -27,6 +27,8 @@ struct RunConfig {
   std::function<void(const CaseResult&)> on_result;
   // How the suite starts the target again; none: it cannot.
   std::function<void(Context::End)> restart;
+  // The same with another number of receive buffers; none: nobody knows how to tell this target.
+  std::function<void(uint64_t buffers)> restart_with_buffers;
   // What became of the target's process, for the message about its death.
   std::function<std::string()> how_it_ended;
 };

@@ -40,7 +40,7 @@ std::string fill_placeholders(const std::string& command,
   return out;
 }
 
-void TargetProcess::start() {
+void TargetProcess::start(const std::string& more) {
   kill_now();
   ended_.clear();
   const pid_t parent = getpid();
@@ -59,7 +59,7 @@ void TargetProcess::start() {
     dup2(2, 1);  // what it says is no part of our report
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
-    const std::string line = "exec " + command_;
+    const std::string line = "exec " + command_ + more;
     execl("/bin/sh", "sh", "-c", line.c_str(), static_cast<char*>(nullptr));
     _exit(127);
   }

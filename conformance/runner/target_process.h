@@ -21,9 +21,9 @@ class TargetProcess {
   TargetProcess& operator=(const TargetProcess&) = delete;
   ~TargetProcess() { kill_now(); }
 
-  void start();     // throws std::runtime_error
-  void end();       // SIGTERM, and SIGKILL when it does not end by itself
-  void kill_now();  // SIGKILL
+  void start(const std::string& more = {});  // with further options; throws std::runtime_error
+  void end();                                // SIGTERM, and SIGKILL when it does not end by itself
+  void kill_now();                           // SIGKILL
   bool running();
   // "ended with exit code 1", "was killed by signal 11"; empty while it runs.
   const std::string& how_it_ended() const { return ended_; }

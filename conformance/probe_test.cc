@@ -1,0 +1,120 @@
+// The probes against the model target, in virtual time.
+
+#include "conformance/probe.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "conformance/cases/registry.h"
+#include "conformance/deviants/model_port.h"
+#include "conformance/runner/run.h"
+
+namespace conformance {
+namespace {
+
+using deviants::Deviant;
+using deviants::ModelConfig;
+using deviants::ModelPort;
+using nlohmann::json;
+
+struct Asked {
+  int code = 0;
+  std::string out, err;
+  json told;
+};
+
+using Probe = int (*)(Context&, const ProbeOptions&, std::ostream&, std::ostream&);
+
+Asked ask(Probe probe, ModelPort& port, bool as_json = true) {
+  TargetFacts facts;
+  Context context(port, facts, {}, {1.0, false});
+  ProbeOptions options;
+  options.json = as_json;
+  std::ostringstream out;
+  std::ostringstream err;
+  Asked asked;
+  asked.code = probe(context, options, out, err);
+  asked.out = out.str();
+  asked.err = err.str();
+  if (as_json && !asked.out.empty()) {
+    asked.told = json::parse(asked.out);
+  }
+  return asked;
+}
+
+TEST(ProbeCongestion, FindsWhatTheBuffersHold) {
+  for (const uint16_t buffers : {uint16_t{8}, uint16_t{100}}) {
+    ModelConfig config;
+    config.buffer_count = buffers;
+    ModelPort port(config);
+    const Asked asked = ask(probe_congestion, port);
+    EXPECT_EQ(asked.code, exit_good) << asked.err;
+    ASSERT_EQ(asked.told["bursts"].size(), 5U);
+    // The first probe is taken before the pause: it leaves its place.
+    EXPECT_GE(asked.told["best_outstanding"], buffers);
+    EXPECT_LE(asked.told["best_outstanding"], buffers + 1);
+    EXPECT_FALSE(asked.told["answered_twice"]);
+  }
+}
+
+TEST(ProbeCongestion, DrawsOneBarForEachBurst) {
+  ModelPort port;
+  const Asked asked = ask(probe_congestion, port, false);
+  EXPECT_EQ(asked.code, exit_good) << asked.err;
+  size_t bars = 0;
+  std::istringstream lines(asked.out);
+  for (std::string line; std::getline(lines, line);) {
+    bars += line.ends_with("##########") ? 1 : 0;
+  }
+  EXPECT_EQ(bars, 5U) << asked.out;
+  EXPECT_NE(asked.out.find("best number of outstanding requests: 3"), std::string::npos)
+      << asked.out;
+}
+
+TEST(ProbeCongestion, SaysWhatItCannotAsk) {
+  ModelConfig plain;
+  plain.extensions = false;
+  ModelPort without(plain);
+  EXPECT_EQ(ask(probe_congestion, without).code, exit_all_skipped);
+
+  const Deviant silent = deviants::ignores(
+      "silent", "", [](const deviants::Bytes&, const deviants::ModelTarget&) { return true; });
+  ModelPort nobody({}, silent);
+  const Asked asked = ask(probe_congestion, nobody);
+  EXPECT_EQ(asked.code, exit_unreachable);
+  EXPECT_TRUE(asked.out.empty());
+  EXPECT_NE(asked.err.find("no target"), std::string::npos) << asked.err;
+
+  const auto& deviants = Registry::all().deviants();
+  ModelPort no_pause({}, deviants.at("congestion-no-pause"));
+  EXPECT_EQ(ask(probe_congestion, no_pause).code, exit_inconclusive);
+  ModelPort twice({}, deviants.at("congestion-answers-twice"));
+  EXPECT_EQ(ask(probe_congestion, twice).code, exit_failed);
+}
+
+TEST(ProbeExtensions, TellsFeaturesAndBehaviour) {
+  ModelPort port;
+  const Asked asked = ask(probe_extensions, port);
+  EXPECT_EQ(asked.code, exit_good) << asked.err;
+  EXPECT_TRUE(asked.told["features"]["coalesced_read"]);
+  EXPECT_TRUE(asked.told["features"]["congestion"]);
+  EXPECT_FALSE(asked.told["features"]["coalesced_write_reply"]);
+  EXPECT_EQ(asked.told["behaviour"]["byte order of the table's length"],
+            "little-endian and big-endian");
+  EXPECT_EQ(asked.told["behaviour"]["reset by another"], "leaves features on");
+}
+
+TEST(ProbeExtensions, SeesADifferentTarget) {
+  const auto& deviants = Registry::all().deviants();
+  ModelPort little({}, deviants.at("ext-little-endian-only"));
+  EXPECT_EQ(ask(probe_extensions, little).told["behaviour"]["byte order of the table's length"],
+            "little-endian");
+  ModelPort shared({}, deviants.at("ext-one-session-for-all"));
+  EXPECT_EQ(ask(probe_extensions, shared).told["behaviour"]["asked for by another only"],
+            "active for everybody: one session for all");
+}
+
+}  // namespace
+}  // namespace conformance
