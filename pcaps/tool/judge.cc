@@ -320,10 +320,46 @@ void Judge::note_state_change_asked(const Request& request, bool asked) {
   }
 }
 
+void Judge::see_request(const Request& request, Relation relation) {
+  see(Needs::anything);
+  const std::uint8_t features = tracker_.sessions()[request.session].features;
+  if ((features & kFeaturesTagInc) != 0) {
+    see(Needs::tag_inc);
+  }
+  switch (request.command) {
+    case kCommandAta:
+      see(Needs::ata);
+      if (is_write(request.ata_command)) {
+        see(Needs::write);
+        if (relation == Relation::copy_answered || relation == Relation::copy_waiting) {
+          see(Needs::write_copy);
+        }
+      } else if (is_read(request.ata_command) && (features & kFeatureCoalescedRead) != 0) {
+        see(Needs::coalesced);
+      }
+      break;
+    case kCommandConfig:
+      see(Needs::config);
+      break;
+    case kCommandMask:
+      see(Needs::mask);
+      break;
+    case kCommandReserve:
+      see(Needs::reserve);
+      break;
+    case kCommandExtensions:
+      see(Needs::extensions);
+      break;
+    default:
+      break;
+  }
+}
+
 void Judge::on_request(const AoeFrame& frame, Request& request, Relation relation,
                        Request* /*earlier*/) {
   ++counters_.requests;
   const bool copy = relation == Relation::copy_waiting || relation == Relation::copy_answered;
+  see_request(request, relation);
   judge_tag_promise(frame, request, relation);
   if (request.command == kCommandAta && is_write(request.ata_command)) {
     write_seen(frame, request, relation);
@@ -382,6 +418,13 @@ void Judge::judge_unasked(const AoeFrame& frame, std::uint32_t session) {
   if (frame.command() == kCommandConfig && frame.tag() == 0) {
     return;  // a target may announce itself
   }
+  if (const Request* request = tracker_.request_with_tag_of(frame)) {
+    note(Rule::reply_command, frame.number, session, [&frame, request] {
+      return fmt::format("command 0x{:02x} in the reply to a {}", frame.command(),
+                         request_text(*request));
+    });
+    return;
+  }
   note(Rule::reply_unasked, frame.number, session, [&frame] {
     return fmt::format("command 0x{:02x}, tag 0x{:08x}: no request with it was seen",
                        frame.command(), frame.tag());
@@ -427,6 +470,7 @@ void Judge::judge_reply_header(const AoeFrame& frame, const Request* request,
 
 void Judge::on_reply(const AoeFrame& frame, Request* request, Session* session) {
   ++counters_.replies;
+  see(Needs::reply);
   const std::uint32_t s =
       session == nullptr ? kNone : static_cast<std::uint32_t>(session - tracker_.sessions().data());
   judge_reply_header(frame, request, s);
@@ -589,6 +633,7 @@ void Judge::judge_identify(const AoeFrame& frame, std::uint32_t session, TargetS
       return fmt::format("{} sectors in words 100-103, {} in words 60-61", sectors, low);
     });
   }
+  see(Needs::identify);
   target.capacity_known = true;
   target.capacity_sectors = sectors;
 }
@@ -987,6 +1032,9 @@ void Judge::read_answered(const AoeFrame& frame, const Request& request, std::ui
     return;
   }
   const auto hashes = tracker_.sector_hashes();
+  if (!hashes.empty()) {
+    see(Needs::read);
+  }
   for (std::uint32_t i = 0; i < hashes.size(); ++i) {
     check_sector(frame, request, session, request.lba + i, hashes[i]);
   }

@@ -55,6 +55,8 @@ class Judge : public TrackerObserver {
 
   [[nodiscard]] const std::vector<FindingGroup>& groups() const { return groups_; }
   [[nodiscard]] const JudgeCounters& counters() const { return counters_; }
+  // Was there anything in the capture that a rule of this kind could have found fault with?
+  [[nodiscard]] bool seen(Needs needs) const { return seen_[static_cast<std::size_t>(needs)]; }
   [[nodiscard]] std::uint64_t sectors_forgotten() const { return disk_.forgotten(); }
 
  private:
@@ -101,6 +103,8 @@ class Judge : public TrackerObserver {
   void keep_argument(const AoeFrame& frame, Request& request);
   [[nodiscard]] const std::string* argument_of(const Request& request) const;
 
+  void see(Needs needs) { seen_[static_cast<std::size_t>(needs)] = true; }
+  void see_request(const Request& request, Relation relation);
   void judge_request_header(const AoeFrame& frame, const Request& request);
   void judge_request_ata(const AoeFrame& frame, const Request& request);
   void judge_request_config(const AoeFrame& frame, const Request& request);
@@ -135,6 +139,7 @@ class Judge : public TrackerObserver {
 
   Tracker& tracker_;
   std::uint32_t examples_max_;
+  std::bitset<static_cast<std::size_t>(Needs::count)> seen_;
   ShadowDisk disk_;
   JudgeCounters counters_;
   std::vector<FindingGroup> groups_;

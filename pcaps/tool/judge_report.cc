@@ -3,9 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 namespace pcaps {
+
+namespace {
+constexpr const char* kVersion = "0.1.0";
+constexpr double kNanosecondsPerMs = 1e6;
+
+conformance::Verdict suite_verdict(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::fail:
+      return conformance::Verdict::fail;
+    case Verdict::warn:
+      return conformance::Verdict::warn;
+    case Verdict::info:
+      return conformance::Verdict::info;
+  }
+  return conformance::Verdict::error;
+}
+}  // namespace
 
 Rule find_rule(std::string_view name) {
   for (const RuleFacts& facts : all_rules()) {
@@ -18,7 +34,7 @@ Rule find_rule(std::string_view name) {
 
 JudgeReport::JudgeReport(std::string file, const Tracker& tracker, const Judge& judge,
                          const std::vector<std::string>& ignored_rules)
-    : file_(std::move(file)), tracker_(tracker), judge_(judge) {
+    : file_(std::move(file)), tracker_(tracker), judge_(judge), ignored_(ignored_rules) {
   for (const FindingGroup& group : judge.groups()) {
     const RuleFacts& facts = facts_of(group.rule);
     if (std::find(ignored_rules.begin(), ignored_rules.end(), facts.name) != ignored_rules.end()) {
@@ -49,11 +65,17 @@ JudgeReport::JudgeReport(std::string file, const Tracker& tracker, const Judge& 
 }
 
 std::vector<std::string> JudgeReport::formats() {
-  return {"text", "json"};
+  return {"text", "tap", "junit", "json"};
 }
 
 std::string JudgeReport::render(const std::string& format) const {
-  return format == "json" ? json() : text();
+  if (format == "text") {
+    return text();
+  }
+  const conformance::report::Report report = as_suite_report();
+  return format == "tap"     ? conformance::report::to_tap(report)
+         : format == "junit" ? conformance::report::to_junit(report)
+                             : conformance::report::to_json(report);
 }
 
 std::string JudgeReport::who(const FindingGroup& group) const {
@@ -96,32 +118,70 @@ std::string JudgeReport::text() const {
   return out;
 }
 
-std::string JudgeReport::json() const {
-  nlohmann::ordered_json j;
-  const JudgeCounters& c = judge_.counters();
-  j["requests"] = c.requests;
-  j["replies"] = c.replies;
-  j["fail"] = fails_;
-  j["warn"] = warns_;
-  j["info"] = infos_;
-  auto findings = nlohmann::ordered_json::array();
+std::vector<conformance::Finding> JudgeReport::suite_findings(Rule rule) const {
+  std::vector<conformance::Finding> out;
   for (const FindingGroup* group : groups_) {
-    const RuleFacts& facts = facts_of(group->rule);
-    nlohmann::ordered_json o{{"verdict", verdict_text(facts.verdict)},
-                             {"clause", facts.clause},
-                             {"rule", facts.name},
-                             {"side", side_text(facts.side)},
-                             {"who", who(*group)},
-                             {"count", group->count}};
-    auto examples = nlohmann::ordered_json::array();
-    for (const Finding& finding : group->examples) {
-      examples.push_back({{"frame", finding.frame}, {"text", finding.text}});
+    if (group->rule != rule) {
+      continue;
     }
-    o["examples"] = examples;
-    findings.push_back(o);
+    const RuleFacts& facts = facts_of(rule);
+    for (const Finding& finding : group->examples) {
+      conformance::Finding f;
+      f.verdict = suite_verdict(facts.verdict);
+      f.clause = facts.clause;
+      f.headline = fmt::format("frame {}, {} {}: {}", finding.frame, side_text(facts.side),
+                               who(*group), finding.text);
+      f.expected = facts.text;
+      f.got = finding.text;
+      out.push_back(std::move(f));
+    }
+    if (group->count > group->examples.size()) {
+      conformance::Finding f;
+      f.verdict = suite_verdict(facts.verdict);
+      f.clause = facts.clause;
+      f.headline = fmt::format("and {} more, {} {}", group->count - group->examples.size(),
+                               side_text(facts.side), who(*group));
+      f.expected = facts.text;
+      out.push_back(std::move(f));
+    }
   }
-  j["findings"] = findings;
-  return j.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return out;
+}
+
+conformance::report::Report JudgeReport::as_suite_report() const {
+  conformance::report::Report report;
+  const TrackerCounters& counters = tracker_.counters();
+  report.version = kVersion;
+  report.command = fmt::format("aoe-pcap judge {}", file_);
+  report.port_name = file_;
+  report.started_ns = counters.first_time_ns;
+  report.duration_ms =
+      static_cast<double>(counters.last_time_ns - counters.first_time_ns) / kNanosecondsPerMs;
+  report.exit_code = fails_ == 0 ? 0 : 1;
+  for (const RuleFacts& facts : all_rules()) {
+    if (std::find(ignored_.begin(), ignored_.end(), facts.name) != ignored_.end()) {
+      continue;
+    }
+    conformance::CaseResult result;
+    result.id = fmt::format("pcap.{}", facts.name);
+    result.level = facts.verdict == Verdict::fail   ? conformance::Level::must
+                   : facts.verdict == Verdict::warn ? conformance::Level::should
+                                                    : conformance::Level::may;
+    result.clauses = {facts.clause};
+    result.started_ns = counters.first_time_ns;
+    result.findings = suite_findings(facts.rule);
+    if (!result.findings.empty()) {
+      result.verdict = suite_verdict(facts.verdict);
+      result.reason = result.findings.front().headline;
+    } else if (judge_.seen(facts.needs)) {
+      result.verdict = conformance::Verdict::pass;
+    } else {
+      result.verdict = conformance::Verdict::skip;
+      result.reason = "nothing of the kind in this capture";
+    }
+    report.cases.push_back(std::move(result));
+  }
+  return report;
 }
 
 }  // namespace pcaps

@@ -16,6 +16,7 @@
 #include "conformance/port/af_packet.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
+#include "pcaps/tool/html_page.h"
 #include "pcaps/tool/judge.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
@@ -84,6 +85,13 @@ int info(const InfoOptions& options) {
   if (!run(options.file, *tracker)) {
     return kExitTrouble;
   }
+  if (!options.html.empty()) {
+    const std::string title =
+        options.file == "-" ? "standard input" : options.file.substr(options.file.rfind('/') + 1);
+    if (!write_out(options.html, html_page(title, *statistics, *tracker))) {
+      return kExitTrouble;
+    }
+  }
   const std::string text =
       options.format == "json" ? statistics->to_json().dump(2) + "\n" : statistics->to_text();
   return write_out(options.output, text) ? kExitGood : kExitTrouble;
@@ -95,9 +103,20 @@ struct JudgeOptions {
   std::string output;
   std::vector<std::string> ignore;
   std::uint32_t examples = 3;
+  bool list = false;
 };
 
 int judge(const JudgeOptions& options) {
+  if (options.list) {
+    for (const RuleFacts& facts : all_rules()) {
+      fmt::print("{:4}  {:26} {:14} {:9}  {}\n", verdict_text(facts.verdict), facts.name,
+                 facts.clause, side_text(facts.side), facts.text);
+    }
+    return kExitGood;
+  }
+  if (options.file.empty()) {
+    return complain("judge needs a capture: give a pcap or pcapng file, or - for standard input");
+  }
   for (const std::string& name : options.ignore) {
     if (find_rule(name) == Rule::count) {
       return complain(fmt::format("--ignore {}: no such rule; see aoe-pcap judge --list", name));
@@ -353,13 +372,15 @@ int main_of(int argc, char** argv) {
   info_command->add_option("--format", info_options.format, "text or json")
       ->check(CLI::IsMember({"text", "json"}));
   info_command->add_option("-o,--output", info_options.output, "write there instead of stdout");
+  info_command->add_option("--html", info_options.html, "also write a page with plots there");
   info_command->callback([&] { result = info(info_options); });
 
   JudgeOptions judge_options;
   CLI::App* judge_command = app.add_subcommand("judge", "which clauses did either side break");
-  judge_command->add_option("FILE", judge_options.file, "pcap or pcapng; - is standard input")
-      ->required();
-  judge_command->add_option("--format", judge_options.format, "text, tap, junit, json or html")
+  judge_command->add_option("FILE", judge_options.file, "pcap or pcapng; - is standard input");
+  judge_command->add_flag("--list", judge_options.list, "the rules, with their clauses");
+  judge_command
+      ->add_option("--format", judge_options.format, "text, or as the suite: tap, junit, json")
       ->check(CLI::IsMember(JudgeReport::formats()));
   judge_command->add_option("-o,--output", judge_options.output, "write there instead of stdout");
   judge_command->add_option("--ignore", judge_options.ignore,

@@ -231,8 +231,12 @@ void Reconstructor::apply_write(const Request& request, std::uint64_t answer_fra
 }
 
 void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) {
-  if (request == nullptr || request->command != kCommandAta || frame.number > options_.last_frame ||
-      !chosen(*request)) {
+  if (request == nullptr || request->command != kCommandAta || !chosen(*request)) {
+    return;
+  }
+  if (frame.number > options_.last_frame) {
+    // Sent before that frame, answered after it: as of then nobody knew.
+    apply_write(*request, request->last_frame, Known::unsure);
     return;
   }
   const bool good = !frame.has_error_flag() && frame.holds_ata() &&

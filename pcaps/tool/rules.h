@@ -11,6 +11,25 @@ namespace pcaps {
 enum class Verdict : std::uint8_t { info, warn, fail };
 enum class Side : std::uint8_t { initiator, target };
 
+// What a capture must hold before a rule says anything: else it was not looked for, which is no
+// pass.
+enum class Needs : std::uint8_t {
+  anything,
+  reply,
+  ata,
+  read,
+  write,
+  identify,
+  config,
+  mask,
+  reserve,
+  extensions,
+  tag_inc,
+  coalesced,
+  write_copy,
+  count,
+};
+
 enum class Rule : std::uint8_t {
   // Requests.
   request_runt,
@@ -44,10 +63,8 @@ enum class Rule : std::uint8_t {
   reply_two_sources,
   reply_short,
   reply_padding,
-  reply_longer,
   reply_ata_status,
   reply_past_end,
-  reply_ata_lba,
   reply_identify,
   reply_buffer_count,
   reply_config_length,
@@ -81,6 +98,7 @@ struct RuleFacts {
   const char* clause;  // of conformance/clauses.tsv
   Verdict verdict;
   Side side;
+  Needs needs;
   const char* text;  // what should be
 };
 

@@ -129,6 +129,21 @@ TimeBin& Statistics::bin(Nanoseconds time_ns) {
   return line_.at(time_ns - tracker_.counters().first_time_ns);
 }
 
+// What waits goes on waiting in the bins in which no frame was seen.
+void Statistics::carry_outstanding_to(Nanoseconds time_ns) {
+  const Nanoseconds now = time_ns - tracker_.counters().first_time_ns;
+  if (now <= filled_to_ns_) {
+    return;
+  }
+  line_.at(now);  // may make the bins wider
+  const Nanoseconds width = line_.bin_width_ns();
+  for (Nanoseconds at = filled_to_ns_; at / width <= now / width; at += width) {
+    TimeBin& passed = line_.at(at);
+    passed.outstanding_max = std::max(passed.outstanding_max, outstanding_);
+  }
+  filled_to_ns_ = now;
+}
+
 void Statistics::count_kind(const Request& request, SessionStatistics& s) const {
   switch (request.command) {
     case kCommandAta:
@@ -166,6 +181,7 @@ void Statistics::on_request(const AoeFrame& frame, Request& request, Relation re
                             Request* earlier) {
   SessionStatistics& s = of_session(request.session);
   s.frame_bytes_max = std::max(s.frame_bytes_max, frame.wire_length);
+  carry_outstanding_to(frame.time_ns);
   TimeBin& now = bin(frame.time_ns);
   switch (relation) {
     case Relation::copy_waiting:
@@ -230,6 +246,7 @@ void Statistics::on_reply(const AoeFrame& frame, Request* request, Session* sess
   SessionStatistics& s = of_session(index);
   s.frame_bytes_max = std::max(s.frame_bytes_max, frame.wire_length);
   ++s.replies;
+  carry_outstanding_to(frame.time_ns);
   TimeBin& now = bin(frame.time_ns);
   ++now.replies;
   if (request == nullptr) {

@@ -116,6 +116,7 @@ class Statistics : public TrackerObserver {
   SessionStatistics& of_session(std::uint32_t index);
   TargetStatistics& of_target(std::uint32_t index);
   TimeBin& bin(Nanoseconds time_ns);
+  void carry_outstanding_to(Nanoseconds time_ns);
   void count_kind(const Request& request, SessionStatistics& s) const;
   void take_target_facts(const AoeFrame& frame, const Request& request, std::uint32_t target);
 
@@ -124,6 +125,7 @@ class Statistics : public TrackerObserver {
   std::vector<TargetStatistics> targets_;
   TimeLine line_;
   std::uint32_t outstanding_ = 0;
+  Nanoseconds filled_to_ns_ = 0;  // bins up to here know what was outstanding
 };
 
 // "1.25 ms"

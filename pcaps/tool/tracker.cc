@@ -171,6 +171,11 @@ Request* Tracker::find_request(std::uint64_t initiator, std::uint16_t vlan, std:
   return answered;
 }
 
+const Request* Tracker::request_with_tag_of(const AoeFrame& reply) {
+  return find_request(reply.destination, reply.vlan, reply.shelf(), reply.slot(), reply.tag(),
+                      kAnyCommand);
+}
+
 Request* Tracker::find_for_reply(const AoeFrame& frame) {
   struct Address {
     std::uint16_t shelf;

@@ -137,6 +137,8 @@ class Tracker {
   [[nodiscard]] std::span<const std::uint64_t> sector_hashes() const {
     return {sector_hashes_.data(), sector_count_};
   }
+  // The request that has a reply's tag, whatever its command; null if there is none.
+  [[nodiscard]] const Request* request_with_tag_of(const AoeFrame& reply);
   [[nodiscard]] std::uint32_t find_session(std::uint64_t initiator, std::uint16_t vlan,
                                            std::uint16_t shelf, std::uint8_t slot) const;
 

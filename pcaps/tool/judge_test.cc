@@ -1,0 +1,533 @@
+#include "pcaps/tool/judge.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "pcaps/tool/test_frames.h"
+
+namespace pcaps {
+namespace {
+
+using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
+
+struct Verdicts {
+  std::map<Rule, std::uint64_t> counts;
+  JudgeCounters counters;
+  std::string first;  // the first finding's text
+};
+
+Verdicts judge(const std::function<void(Scene&)>& play) {
+  Scene scene;
+  Judge judge(scene.tracker(), 3);
+  scene.tracker().add_observer(&judge);
+  play(scene);
+  scene.finish();
+  Verdicts out;
+  out.counters = judge.counters();
+  for (const FindingGroup& group : judge.groups()) {
+    out.counts[group.rule] += group.count;
+    if (out.first.empty()) {
+      out.first = group.examples.front().text;
+    }
+  }
+  return out;
+}
+
+void negotiate(Scene& s, std::uint64_t who, const std::string& names, const std::string& told) {
+  s.add(table(request(who, kCommandExtensions, 0x7000), names))
+      .add(table(reply(who, kCommandExtensions, 0x7000), told));
+}
+
+// What breaks each rule, and nothing but that rule.
+struct Provocation {
+  Rule rule;
+  std::function<void(Scene&)> play;
+  std::vector<Rule> also = {};  // what cannot but be broken with it
+};
+
+const std::vector<Provocation>& provocations() {
+  static const std::vector<Provocation> all{
+      {Rule::request_runt,
+       [](Scene& s) {
+         Bytes b = request(kAlice, kCommandAta, 1);
+         b.resize(20);
+         s.add(b);
+       }},
+      {Rule::request_version,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b[14] = 0x20;
+         s.add(b);
+       }},
+      {Rule::request_reserved_bits,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b[14] = 0x11;
+         s.add(b);
+       }},
+      {Rule::request_error_field,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b[15] = 3;
+         s.add(b);
+       }},
+      {Rule::request_ata_short,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b.resize(30);
+         s.add(b);
+       }},
+      {Rule::request_write_short,
+       [](Scene& s) {
+         Bytes b = write_request(kAlice, 1, 0, 'a');
+         b[26] = 2;
+         s.add(b);
+       }},
+      {Rule::request_write_flag,
+       [](Scene& s) {
+         Bytes b = write_request(kAlice, 1, 0, 'a');
+         b[24] = 0x40;
+         s.add(b);
+       }},
+      {Rule::request_ata_reserved,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b[35] = 1;
+         s.add(b);
+       }},
+      {Rule::request_sector_limit,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+             .add(config(reply(kAlice, kCommandConfig, 1), 0, ""))
+             .add(read_request(kAlice, 2, 0, 3));
+       }},
+      {Rule::request_outstanding_limit,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+             .add(config(reply(kAlice, kCommandConfig, 1), 0, "", 2));
+         for (std::uint32_t tag = 2; tag < 5; ++tag) {
+           s.add(read_request(kAlice, tag, tag));
+         }
+       }},
+      {Rule::request_tag_reused,
+       [](Scene& s) { s.add(read_request(kAlice, 1, 0)).add(read_request(kAlice, 1, 9)); }},
+      {Rule::request_padding,
+       [](Scene& s) {
+         Bytes b = read_request(kAlice, 1, 0);
+         b.resize(60);
+         b[50] = 0x42;
+         s.add(b);
+       }},
+      {Rule::request_config_length,
+       [](Scene& s) {
+         Bytes b = config(request(kAlice, kCommandConfig, 1), 3, "abc");
+         b[31] = 200;
+         s.add(b);
+       }},
+      {Rule::request_config_command,
+       [](Scene& s) { s.add(config(request(kAlice, kCommandConfig, 1), 9, "")); }},
+      {Rule::request_table_malformed,
+       [](Scene& s) {
+         Bytes b = table(request(kAlice, kCommandExtensions, 1), "reset");
+         b[24] = 3;
+         s.add(b);
+       }},
+      {Rule::request_upper_case,
+       [](Scene& s) { s.add(table(request(kAlice, kCommandExtensions, 1), "TAG_INC_LE")); }},
+      {Rule::request_tag_promise,
+       [](Scene& s) {
+         negotiate(s, kAlice, "tag_inc_be", "TAG_INC_BE");
+         s.add(write_request(kAlice, 10, 0, 'a')).add(write_request(kAlice, 12, 1, 'a'));
+       }},
+      {Rule::request_coalesced_cut,
+       [](Scene& s) {
+         negotiate(s, kAlice, "coalesced_read", "COALESCED_READ");
+         Bytes b = read_request(kAlice, 1, 0);
+         b.push_back(2);
+         b.resize(b.size() + 5);
+         s.add(b);
+       }},
+      {Rule::reply_unasked, [](Scene& s) { s.add(write_reply(kAlice, 1, 0)); }},
+      {Rule::reply_duplicate,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 0))
+             .add(read_reply(kAlice, 1, 0, 'a'))
+             .add(read_reply(kAlice, 1, 0, 'a'));
+       }},
+      {Rule::reply_command,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 0)).add(config(reply(kAlice, kCommandConfig, 1), 0, ""));
+       }},
+      {Rule::reply_version,
+       [](Scene& s) {
+         Bytes b = read_reply(kAlice, 1, 0, 'a');
+         b[14] = 0x08;
+         s.add(read_request(kAlice, 1, 0)).add(b);
+       }},
+      {Rule::reply_reserved_bits,
+       [](Scene& s) {
+         Bytes b = read_reply(kAlice, 1, 0, 'a');
+         b[14] = 0x1A;
+         s.add(read_request(kAlice, 1, 0)).add(b);
+       }},
+      {Rule::reply_error_flag,
+       [](Scene& s) {
+         Bytes b = read_reply(kAlice, 1, 0, 'a');
+         b[15] = 2;
+         s.add(read_request(kAlice, 1, 0)).add(b);
+       }},
+      {Rule::reply_error_code,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 0)).add(error(write_reply(kAlice, 1, 0), 77));
+       }},
+      {Rule::reply_address,
+       [](Scene& s) {
+         Bytes asked = config(request(kAlice, kCommandConfig, 1), 0, "");
+         put_be(asked, 16, kBroadcastShelf, 2);
+         asked[18] = kBroadcastSlot;
+         Bytes told = config(reply(kAlice, kCommandConfig, 1), 0, "");
+         put_be(told, 16, kBroadcastShelf, 2);
+         told[18] = kBroadcastSlot;
+         s.add(asked).add(told);
+       }},
+      {Rule::reply_source,
+       [](Scene& s) {
+         Bytes b = read_reply(kAlice, 1, 0, 'a');
+         b[6] = 0x03;
+         s.add(read_request(kAlice, 1, 0)).add(b);
+       }},
+      {Rule::reply_two_sources,
+       [](Scene& s) {
+         Bytes b = read_reply(kAlice, 2, 0, 'a');
+         b[11] = 0x77;
+         s.add(read_request(kAlice, 1, 0))
+             .add(read_reply(kAlice, 1, 0, 'a'))
+             .add(read_request(kAlice, 2, 0))
+             .add(b);
+       }},
+      {Rule::reply_short,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 0, 2)).add(read_reply(kAlice, 1, 0, 'a', 1));
+       }},
+      {Rule::reply_padding,
+       [](Scene& s) {
+         Bytes b = write_reply(kAlice, 1, 0);
+         b.resize(60);
+         b[40] = 'x';
+         s.add(write_request(kAlice, 1, 0, 'a')).add(b);
+       }},
+      {Rule::reply_ata_status,
+       [](Scene& s) {
+         Bytes b = write_reply(kAlice, 1, 0);
+         b[27] = 0;
+         s.add(write_request(kAlice, 1, 0, 'a')).add(b);
+       }},
+      {Rule::reply_past_end,
+       [](Scene& s) {
+         s.add(ata(request(kAlice, kCommandAta, 1), 0, 0, 1, kAtaIdentify, 0))
+             .add(identify_reply(kAlice, 1, 100))
+             .add(read_request(kAlice, 2, 100))
+             .add(read_reply(kAlice, 2, 100, 'a'));
+       }},
+      {Rule::reply_identify,
+       [](Scene& s) {
+         Bytes b = identify_reply(kAlice, 1, 100);
+         b[kAtaDataOffset + 120] = 99;
+         s.add(ata(request(kAlice, kCommandAta, 1), 0, 0, 1, kAtaIdentify, 0)).add(b);
+       }},
+      {Rule::reply_buffer_count,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+             .add(config(reply(kAlice, kCommandConfig, 1), 0, "", 1));
+       }},
+      {Rule::reply_config_length,
+       [](Scene& s) {
+         Bytes b = config(reply(kAlice, kCommandConfig, 1), 0, "abc");
+         b[31] = 200;
+         s.add(config(request(kAlice, kCommandConfig, 1), 0, "")).add(b);
+       }},
+      {Rule::reply_config_string,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(reply(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(request(kAlice, kCommandConfig, 2), 0, ""))
+             .add(config(reply(kAlice, kCommandConfig, 2), 0, "abd"));
+       }},
+      {Rule::reply_config_test,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(reply(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(request(kAlice, kCommandConfig, 2), 1, "ab"))
+             .add(config(reply(kAlice, kCommandConfig, 2), 1, "abc"));
+       }},
+      {Rule::reply_config_set,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(reply(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(config(request(kAlice, kCommandConfig, 2), 3, "xyz"))
+             .add(config(reply(kAlice, kCommandConfig, 2), 3, "xyz"));
+       }},
+      {Rule::reply_config_force,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 4, "abc"))
+             .add(error(config(reply(kAlice, kCommandConfig, 1), 4, "old"), 4));
+       }},
+      {Rule::reply_config_unknown,
+       [](Scene& s) {
+         Bytes asked = config(request(kAlice, kCommandConfig, 1), 9, "");
+         s.add(asked).add(config(reply(kAlice, kCommandConfig, 1), 9, ""));
+       },
+       {Rule::request_config_command}},
+      {Rule::reply_masked_out,
+       [](Scene& s) {
+         s.add(mask(request(kAlice, kCommandMask, 1), 1, {{1, kAlice}}))
+             .add(mask(reply(kAlice, kCommandMask, 1), 1, {{0, kAlice}}))
+             .add(read_request(kBob, 2, 0))
+             .add(read_reply(kBob, 2, 0, 'a'));
+       }},
+      {Rule::reply_mask_list,
+       [](Scene& s) {
+         s.add(mask(request(kAlice, kCommandMask, 1), 0, {}))
+             .add(mask(reply(kAlice, kCommandMask, 1), 0, {}))
+             .add(mask(request(kAlice, kCommandMask, 2), 1, {{1, kAlice}}))
+             .add(mask(reply(kAlice, kCommandMask, 2), 1, {{0, kAlice}, {0, kBob}}));
+       }},
+      {Rule::reply_mask_command,
+       [](Scene& s) {
+         s.add(mask(request(kAlice, kCommandMask, 1), 7, {}))
+             .add(mask(reply(kAlice, kCommandMask, 1), 7, {}));
+       }},
+      {Rule::reply_reserved_out,
+       [](Scene& s) {
+         s.add(reserve(request(kAlice, kCommandReserve, 1), 1, {kAlice}))
+             .add(reserve(reply(kAlice, kCommandReserve, 1), 1, {kAlice}))
+             .add(read_request(kBob, 2, 0))
+             .add(read_reply(kBob, 2, 0, 'a'));
+       }},
+      {Rule::reply_reserve_refused,
+       [](Scene& s) {
+         s.add(reserve(request(kAlice, kCommandReserve, 1), 1, {kAlice}))
+             .add(reserve(reply(kAlice, kCommandReserve, 1), 1, {kAlice}))
+             .add(read_request(kAlice, 2, 0))
+             .add(error(ata(reply(kAlice, kCommandAta, 2), 0x40, 0, 0, 0, 0), 6));
+       }},
+      {Rule::reply_reserve_list,
+       [](Scene& s) {
+         s.add(reserve(request(kAlice, kCommandReserve, 1), 2, {kAlice}))
+             .add(reserve(reply(kAlice, kCommandReserve, 1), 2, {kBob}));
+       }},
+      {Rule::reply_table_malformed,
+       [](Scene& s) {
+         Bytes b = table(reply(kAlice, kCommandExtensions, 1), "reset");
+         b[24] = 2;
+         s.add(table(request(kAlice, kCommandExtensions, 1), "reset")).add(b);
+       }},
+      {Rule::reply_table_changed,
+       [](Scene& s) {
+         s.add(table(request(kAlice, kCommandExtensions, 1), "nonsense"))
+             .add(table(reply(kAlice, kCommandExtensions, 1), "NONSENSE"));
+       }},
+      {Rule::reply_table_answered,
+       [](Scene& s) {
+         Bytes b = table(request(kAlice, kCommandExtensions, 1), "reset");
+         b[24] = 3;
+         s.add(b).add(table(reply(kAlice, kCommandExtensions, 1), "RESET"));
+       },
+       {Rule::request_table_malformed}},
+      {Rule::reply_unknown_command,
+       [](Scene& s) { s.add(request(kAlice, 0x77, 1)).add(reply(kAlice, 0x77, 1)); }},
+      {Rule::data_old,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 5))
+             .add(read_reply(kAlice, 1, 5, 'a'))
+             .add(write_request(kAlice, 2, 5, 'b'))
+             .add(write_reply(kAlice, 2, 5))
+             .add(read_request(kAlice, 3, 5))
+             .add(read_reply(kAlice, 3, 5, 'a'));
+       }},
+      {Rule::data_foreign,
+       [](Scene& s) {
+         s.add(read_request(kAlice, 1, 5))
+             .add(read_reply(kAlice, 1, 5, 'a'))
+             .add(read_request(kAlice, 3, 5))
+             .add(read_reply(kAlice, 3, 5, 'z'));
+       }},
+      {Rule::stale_executed,
+       [](Scene& s) {
+         negotiate(s, kAlice, "tag_inc_be", "TAG_INC_BE");
+         s.add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(write_request(kAlice, 2, 5, 'b'))
+             .add(write_reply(kAlice, 2, 5))
+             .add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(read_request(kAlice, 3, 5))
+             .add(read_reply(kAlice, 3, 5, 'a'));
+       }},
+      {Rule::stale_executed_plain,
+       [](Scene& s) {
+         s.add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(write_request(kAlice, 2, 5, 'b'))
+             .add(write_reply(kAlice, 2, 5))
+             .add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(read_request(kAlice, 3, 5))
+             .add(read_reply(kAlice, 3, 5, 'a'));
+       }},
+      {Rule::stale_refused,
+       [](Scene& s) {
+         negotiate(s, kAlice, "tag_inc_be", "TAG_INC_BE");
+         s.add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(write_request(kAlice, 2, 5, 'b'))
+             .add(write_reply(kAlice, 2, 5))
+             .add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(read_request(kAlice, 3, 5))
+             .add(read_reply(kAlice, 3, 5, 'b'));
+       }},
+  };
+  return all;
+}
+
+class EachRule : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(EachRule, IsBrokenByWhatBreaksItAndByNothingElse) {
+  const Provocation& provocation = provocations()[GetParam()];
+  const Verdicts verdicts = judge(provocation.play);
+  std::set<std::string> names;
+  for (const auto& [rule, count] : verdicts.counts) {
+    names.insert(facts_of(rule).name);
+  }
+  std::set<std::string> expected{facts_of(provocation.rule).name};
+  for (const Rule rule : provocation.also) {
+    expected.insert(facts_of(rule).name);
+  }
+  EXPECT_EQ(names, expected) << verdicts.first;
+}
+
+INSTANTIATE_TEST_SUITE_P(Judge, EachRule, testing::Range<std::size_t>(0, 54),
+                         [](const testing::TestParamInfo<std::size_t>& param) {
+                           std::string name = facts_of(provocations()[param.param].rule).name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(Rules, EachCanBeBroken) {
+  std::set<Rule> provoked;
+  for (const Provocation& provocation : provocations()) {
+    provoked.insert(provocation.rule);
+  }
+  for (const RuleFacts& facts : all_rules()) {
+    EXPECT_TRUE(provoked.count(facts.rule)) << facts.name << " has no provocation";
+  }
+  EXPECT_EQ(provocations().size(), all_rules().size());
+}
+
+TEST(Judge, SaysNothingOfARunThatIsInOrder) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+        .add(config(reply(kAlice, kCommandConfig, 1), 0, "abc"))
+        .add(write_request(kAlice, 2, 5, 'a'))
+        .add(write_reply(kAlice, 2, 5))
+        .add(read_request(kAlice, 3, 5))
+        .add(read_reply(kAlice, 3, 5, 'a'));
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+  EXPECT_EQ(verdicts.counters.sectors_checked, 1U);
+}
+
+TEST(Judge, AcceptsEitherValueWhileAWriteIsInFlight) {
+  for (const char seen : {'a', 'b'}) {
+    const Verdicts verdicts = judge([seen](Scene& s) {
+      s.add(write_request(kAlice, 1, 5, 'a'))
+          .add(write_reply(kAlice, 1, 5))
+          .add(read_request(kBob, 2, 5))
+          .add(write_request(kAlice, 3, 5, 'b'))
+          .add(write_reply(kAlice, 3, 5))
+          .add(read_reply(kBob, 2, 5, seen));
+    });
+    EXPECT_TRUE(verdicts.counts.empty()) << seen << ": " << verdicts.first;
+  }
+}
+
+TEST(Judge, DoesNotAccuseWhenAWriteMayHaveBeenLost) {
+  for (const char seen : {'a', 'b'}) {
+    const Verdicts verdicts = judge([seen](Scene& s) {
+      s.add(write_request(kAlice, 1, 5, 'a'))
+          .add(write_reply(kAlice, 1, 5))
+          .add(write_request(kAlice, 2, 5, 'b'))  // no reply
+          .add(read_request(kAlice, 3, 5))
+          .add(read_reply(kAlice, 3, 5, seen));
+    });
+    EXPECT_TRUE(verdicts.counts.empty()) << seen << ": " << verdicts.first;
+  }
+}
+
+TEST(Judge, DoesNotTakeARefusedWriteForDone) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    Bytes refused = write_reply(kAlice, 2, 5);
+    refused[27] = kStatusDrdy | kStatusErr;
+    refused[25] = 0x10;
+    s.add(write_request(kAlice, 1, 5, 'a'))
+        .add(write_reply(kAlice, 1, 5))
+        .add(write_request(kAlice, 2, 5, 'b'))
+        .add(refused)
+        .add(read_request(kAlice, 3, 5))
+        .add(read_reply(kAlice, 3, 5, 'a'));
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
+TEST(Judge, AcceptsPaddingThatIsTheSendersOwn) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    Bytes told = write_reply(kAlice, 1, 5);
+    told.resize(60, 'a');
+    s.add(write_request(kAlice, 1, 5, 'a')).add(told);
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
+TEST(Judge, DoesNotHoldATagPromiseAgainstARetransmission) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    negotiate(s, kAlice, "reset,tag_inc_le", "RESET,TAG_INC_LE");
+    s.add(write_request(kAlice, 0xFFFF'FFFF, 0, 'a'))
+        .add(write_request(kAlice, 0xFFFF'FFFF, 0, 'a'))
+        .add(write_request(kAlice, 0x0000'0000, 1, 'a'))   // 0 follows 0xFFFFFFFF
+        .add(write_request(kAlice, 0x0100'0000, 2, 'a'));  // 1, little-endian
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
+TEST(Judge, ServesAReservedTargetsIdentifyToAll) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    s.add(reserve(request(kAlice, kCommandReserve, 1), 1, {kAlice}))
+        .add(reserve(reply(kAlice, kCommandReserve, 1), 1, {kAlice}))
+        .add(ata(request(kBob, kCommandAta, 2), 0, 0, 1, kAtaIdentify, 0))
+        .add(identify_reply(kBob, 2, 100));
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
+TEST(Judge, KeepsAFewExamplesAndCountsTheRest) {
+  Scene scene;
+  Judge judge(scene.tracker(), 3);
+  scene.tracker().add_observer(&judge);
+  for (std::uint32_t tag = 0; tag < 50; ++tag) {
+    Bytes b = read_request(kAlice, tag, tag);
+    b[35] = 1;
+    scene.add(b);
+  }
+  scene.finish();
+  ASSERT_EQ(judge.groups().size(), 1U);
+  EXPECT_EQ(judge.groups()[0].count, 50U);
+  EXPECT_EQ(judge.groups()[0].examples.size(), 3U);
+}
+
+}  // namespace
+}  // namespace pcaps

@@ -1,0 +1,368 @@
+"""aoe-pcap from outside: every kind of capture file, bad files, exit codes, reports, the page, the dissector."""
+
+import json
+import pathlib
+import shutil
+import struct
+import subprocess
+import tempfile
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+CORPUS = PROJECT / "pcaps" / "corpus"
+LUA = PROJECT / "pcaps" / "wireshark" / "aoe_ext.lua"
+PLAIN = CORPUS / "linux-vblade-1500.pcap"
+EXTENSIONS = CORPUS / "aoede-extensions-1500.pcap"
+SECONDS_MAX = 120
+ETHERNET = 1
+BROWSER = "chromium"
+BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(name="aoe_pcap")
+def aoe_pcap_(request):
+    program = pathlib.Path(request.config.option.build).resolve() / "bin" / "aoe-pcap"
+    if not program.exists():
+        pytest.skip(f"not built: {program}")
+
+    def run(*arguments, **kwargs):
+        return subprocess.run(
+            [program, *map(str, arguments)], capture_output=True, timeout=SECONDS_MAX, check=False, **kwargs
+        )
+
+    return run
+
+
+def frames_of(path):
+    """(seconds, nanoseconds, bytes) of a little-endian microsecond pcap."""
+    data = path.read_bytes()
+    at = 24
+    while at < len(data):
+        seconds, micros, captured, _ = struct.unpack_from("<IIII", data, at)
+        yield seconds, micros * 1000, data[at + 16 : at + 16 + captured]
+        at += 16 + captured
+
+
+def pcap_bytes(frames, order="<", nano=False, snaplen=None, link=ETHERNET):
+    magic = 0xA1B23C4D if nano else 0xA1B2C3D4
+    out = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen or 65535, link)]
+    for seconds, nanos, frame in frames:
+        kept = frame[:snaplen] if snaplen else frame
+        fraction = nanos if nano else nanos // 1000
+        out.append(struct.pack(order + "IIII", seconds, fraction, len(kept), len(frame)) + kept)
+    return b"".join(out)
+
+
+def pcapng_bytes(frames, order="<", nano=True):
+    def block(kind, body):
+        size = 12 + len(body)
+        return struct.pack(order + "II", kind, size) + body + struct.pack(order + "I", size)
+
+    options = struct.pack(order + "HHBxxxHH", 9, 1, 9 if nano else 6, 0, 0)
+    out = [block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
+    out.append(block(1, struct.pack(order + "HHI", ETHERNET, 0, 0) + options))
+    for seconds, nanos, frame in frames:
+        stamp = seconds * 10**9 + nanos if nano else seconds * 10**6 + nanos // 1000
+        body = struct.pack(order + "IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), len(frame))
+        out.append(block(6, body + frame + bytes(-len(frame) % 4)))
+    return b"".join(out)
+
+
+def tagged(frame, vlan):
+    return frame[:12] + struct.pack(">HH", 0x8100, vlan) + frame[12:]
+
+
+CONTAINERS = {
+    f"{kind}-{order}-{unit}": (kind, {"big": ">", "little": "<"}[order], unit == "ns")
+    for kind in ("pcap", "pcapng")
+    for order in ("little", "big")
+    for unit in ("us", "ns")
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_container_tells_the_same(aoe_pcap, tmp_path, name):
+    kind, order, nano = CONTAINERS[name]
+    make = pcap_bytes if kind == "pcap" else pcapng_bytes
+    path = tmp_path / "capture"
+    path.write_bytes(make(list(frames_of(PLAIN)), order, nano))
+    for command in ("info", "judge"):
+        told = aoe_pcap(command, path)
+        assert told.returncode == 0, told.stderr
+        assert told.stdout == aoe_pcap(command, PLAIN).stdout
+
+
+def test_standard_input_is_a_file_too(aoe_pcap):
+    told = aoe_pcap("info", "-", input=PLAIN.read_bytes())
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == aoe_pcap("info", PLAIN).stdout
+
+
+def test_other_traffic_and_vlans(aoe_pcap, tmp_path):
+    frames = []
+    arp = bytes(12) + b"\x08\x06" + bytes(46)
+    for seconds, nanos, frame in frames_of(PLAIN):
+        frames += [(seconds, nanos, tagged(frame, 7)), (seconds, nanos, arp)]
+    path = tmp_path / "vlan.pcap"
+    path.write_bytes(pcap_bytes(frames))
+    told = json.loads(aoe_pcap("info", path, "--format", "json").stdout)
+    plain = json.loads(aoe_pcap("info", PLAIN, "--format", "json").stdout)
+    assert told["capture"]["other_frames"] == len(frames) // 2
+    assert told["capture"]["vlan_frames"] == plain["capture"]["aoe_frames"]
+    assert told["targets"][0]["address"] == "e1.1@7"
+    assert told["sessions"][0]["requests"] == plain["sessions"][0]["requests"]
+
+
+def test_frames_cut_by_snaplen_accuse_nobody(aoe_pcap, tmp_path):
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap_bytes(list(frames_of(PLAIN)), snaplen=64))
+    told = json.loads(aoe_pcap("info", path, "--format", "json").stdout)
+    plain = json.loads(aoe_pcap("info", PLAIN, "--format", "json").stdout)
+    assert told["capture"]["cut_frames"] > 100
+    assert told["sessions"][1]["latency"] == plain["sessions"][1]["latency"]
+    judged = aoe_pcap("judge", path)
+    assert judged.returncode == 0, judged.stdout
+    assert b"0 fail, 0 warn" in judged.stdout
+
+
+def test_a_truncated_file_counts_up_to_where_it_ends(aoe_pcap, tmp_path):
+    path = tmp_path / "short.pcap"
+    path.write_bytes(PLAIN.read_bytes()[:100_000])
+    told = aoe_pcap("info", path)
+    assert told.returncode == 0
+    lines = told.stderr.decode().splitlines()
+    assert len(lines) == 1 and "damaged after frame" in lines[0] and str(path) in lines[0]
+    assert b" AoE, " in told.stdout
+
+
+BAD_FILES = {
+    "text": (b"hello, this is no capture at all\n" * 4, "not a capture"),
+    "empty": (b"", "cannot read the capture"),
+    "other-link": (pcap_bytes([], link=113), "not Ethernet"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+@pytest.mark.parametrize("command", ["info", "judge", "reconstruct", "diff", "replay"])
+def test_a_bad_file_gets_one_clear_line(aoe_pcap, tmp_path, name, command):
+    content, said = BAD_FILES[name]
+    path = tmp_path / "bad"
+    path.write_bytes(content)
+    image = tmp_path / "image"
+    more = {"reconstruct": ["-o", image], "diff": [PLAIN], "replay": ["--interface", "nowhere0"]}.get(command, [])
+    told = aoe_pcap(command, path, *more)
+    assert told.returncode == 2
+    lines = told.stderr.decode().splitlines()
+    assert len(lines) == 1 and said in lines[0] and str(path) in lines[0], lines
+    assert told.stdout == b""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad"], "nothing half-written stays"
+
+
+def test_a_missing_file_is_named(aoe_pcap, tmp_path):
+    told = aoe_pcap("info", tmp_path / "none.pcap")
+    assert told.returncode == 2
+    assert "none.pcap: No such file" in told.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["judge", PLAIN, "--ignore", "nonsense"], "no such rule"),
+        (["judge"], "needs a capture"),
+        (["diff", PLAIN, PLAIN, "--ignore", "nonsense"], "no difference has that name"),
+        (["replay", PLAIN, "--interface", "lo", "--speed", "fast"], "--speed fast"),
+        (["replay", PLAIN, "--interface", "lo", "--to", "7"], "say shelf and slot"),
+        (["reconstruct", PLAIN, "-o", "x", "--at", "noon"], "--at noon"),
+        (["replay", "-", "--interface", "lo"], "give a file"),
+    ],
+)
+def test_bad_options_are_refused_with_exit_2(aoe_pcap, tmp_path, arguments, said):
+    told = aoe_pcap(*arguments, cwd=tmp_path)
+    assert told.returncode == 2
+    assert said in told.stderr.decode()
+
+
+def test_a_replay_that_would_write_asks_first(aoe_pcap):
+    told = aoe_pcap("replay", PLAIN, "--interface", "nowhere0")
+    assert told.returncode == 2
+    assert "nothing was sent" in told.stderr.decode() and "--allow write" in told.stderr.decode()
+
+
+def test_exit_codes_of_judge(aoe_pcap):
+    assert aoe_pcap("judge", PLAIN).returncode == 0
+    assert aoe_pcap("judge", EXTENSIONS).returncode == 1
+    assert aoe_pcap("judge", EXTENSIONS, "--ignore", "reply-padding").returncode == 0
+
+
+def test_reports_are_the_suites(aoe_pcap):
+    tap = aoe_pcap("judge", EXTENSIONS, "--format", "tap").stdout.decode()
+    assert tap.startswith("TAP version 14")
+    assert any(line.startswith("not ok") and "pcap.reply-padding" in line for line in tap.splitlines())
+    junit = ElementTree.fromstring(aoe_pcap("judge", EXTENSIONS, "--format", "junit").stdout)
+    failed = {case.get("name") for case in junit.iter("testcase") if case.find("failure") is not None}
+    assert any("reply-padding" in name for name in failed), failed
+    told = json.loads(aoe_pcap("judge", EXTENSIONS, "--format", "json").stdout)
+    verdicts = {case["id"]: case["verdict"] for case in told["cases"]}
+    assert verdicts["pcap.reply-padding"] == "fail"
+    assert verdicts["pcap.reply-table-changed"] == "pass"
+    assert verdicts["pcap.reply-mask-list"] == "skip", "what the capture does not hold is no pass"
+
+
+def test_reconstruct_brings_the_file_back(aoe_pcap, tmp_path):
+    """The Linux captures write a 24 KiB file: the image that is left must hold it."""
+    image = tmp_path / "after.img"
+    assert aoe_pcap("reconstruct", PLAIN, "-o", image).returncode == 0
+    listing = subprocess.run(
+        ["/sbin/debugfs", "-R", "ls -l", image], capture_output=True, text=True, timeout=SECONDS_MAX, check=True
+    ).stdout
+    assert any(line.split()[5] == "24576" for line in listing.splitlines() if len(line.split()) > 8), listing
+    before = tmp_path / "before.img"
+    told = aoe_pcap("reconstruct", PLAIN, "-o", before, "--at", "before")
+    assert b"48 overwritten before anybody read them" in told.stdout
+
+
+def test_diff_of_a_capture_with_itself_is_nothing(aoe_pcap):
+    told = json.loads(aoe_pcap("diff", PLAIN, PLAIN, "--format", "json").stdout)
+    assert told["verdict"] == "same"
+    assert told["paired"] == told["a"]["requests"] == told["b"]["requests"]
+
+
+def test_diff_names_what_differs(aoe_pcap):
+    told = aoe_pcap("diff", PLAIN, CORPUS / "linux-vblade-1500-lossy.pcap", "--format", "json")
+    assert told.returncode == 1
+    result = json.loads(told.stdout)
+    assert result["b"]["asked_again_new_tag"] == 24
+    assert set(result["differences"]) == {"data", "missing"}
+
+
+# ---------------------------------------------------------------- the page in a real browser
+
+
+@pytest.fixture(name="browser")
+def browser_():
+    if not shutil.which(BROWSER):
+        pytest.skip(f"no {BROWSER}: it is in .packages, group test")
+
+    def run(*arguments):
+        with tempfile.TemporaryDirectory() as profile:
+            return subprocess.run(
+                [BROWSER, *BROWSER_FLAGS, f"--user-data-dir={profile}", *map(str, arguments)],
+                capture_output=True,
+                timeout=SECONDS_MAX,
+                check=True,
+            ).stdout.decode()
+
+    return run
+
+
+PROBE = """<script>window.addEventListener('load',()=>{
+const plots=[...document.querySelectorAll('section[data-plot]')];
+const again=document.querySelector('#again svg');
+const box=again.getBoundingClientRect();
+again.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width/2,clientY:box.top+5}));
+document.body.dataset.plots=plots.length;
+document.body.dataset.drawn=plots.filter(p=>p.querySelector('svg').getBBox().width>500).length;
+document.body.dataset.bars=again.querySelectorAll('rect').length;
+document.body.dataset.told=document.querySelector('#again .told').textContent;
+document.body.dataset.asked=performance.getEntriesByType('resource').length;
+document.body.dataset.wide=document.documentElement.scrollWidth<=window.innerWidth;
+})</script></body>"""
+
+
+def test_the_page_in_a_real_browser(aoe_pcap, browser, tmp_path):
+    page = tmp_path / "page.html"
+    assert aoe_pcap("info", CORPUS / "linux-vblade-1500-lossy.pcap", "--html", page).returncode == 0
+    page.write_text(page.read_text().replace("</body>", PROBE))
+    dom = ElementTree.fromstring(
+        "<a " + browser("--dump-dom", page.as_uri()).partition("<body")[2].partition(">")[0] + "/>"
+    )
+    assert dom.get("data-plots") == "3"
+    assert dom.get("data-drawn") == "3"
+    assert int(dom.get("data-bars")) > 10, "retransmissions are drawn"
+    assert "retransmissions" in dom.get("data-told"), "the pointer is told what it stands on"
+    assert dom.get("data-asked") == "0", "the page asks the network for nothing"
+    assert dom.get("data-wide") == "true", "nothing runs out of the window"
+
+
+def test_the_page_can_be_looked_at(aoe_pcap, browser, tmp_path):
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    aoe_pcap("info", EXTENSIONS, "--html", page)
+    browser(f"--screenshot={picture}", "--window-size=1100,1200", page.as_uri())
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+# ---------------------------------------------------------------- the dissector in tshark
+
+
+def tshark(path, *fields, lua=True, only=""):
+    command = ["tshark", "-r", str(path), "-T", "fields"]
+    if lua:
+        command += ["-X", f"lua_script:{LUA}"]
+    if only:
+        command += ["-Y", only]
+    for field in fields:
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=True)
+    assert "Lua" not in done.stderr, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def test_dissector_reads_extension_tables():
+    rows = tshark(EXTENSIONS, "frame.number", "aoe_ext.feature", "aoe_ext.active", "aoe_ext.argument", only="aoe_ext")
+    table = {int(row[0]): row[1:] for row in rows}
+    assert table[9] == ["reset,tag_inc_le,coalesced_read,no_such_feature", "", ""]
+    assert table[10] == ["RESET,TAG_INC_LE,COALESCED_READ,no_such_feature", "yes,yes,yes,no", ""]
+    assert table[32] == ["congestion", "", "41"]
+
+
+def test_dissector_reads_the_coalesced_tail():
+    rows = tshark(
+        EXTENSIONS,
+        "frame.number",
+        "aoe_ext.coalesced.tag",
+        "aoe_ext.coalesced.lba",
+        "aoe_ext.coalesced.sectors",
+        only="aoe_ext.coalesced.count",
+    )
+    assert rows == [["27", "0x000007d1,0x000007d2,0x000007d3", "201,202,203", "1,1,1"]]
+
+
+def aoe_frame(command, argument, reply=False):
+    header = bytes.fromhex("02ae00000001" "02ae000000a1" "88a2") + bytes([0x18 if reply else 0x10, 0, 0, 1, 1, command])
+    return header + bytes(4) + argument
+
+
+def test_dissector_reads_mask_and_reserve_lists(tmp_path):
+    one, two = bytes.fromhex("02ae000000a1"), bytes.fromhex("02ae000000b0")
+    mask = aoe_frame(2, bytes([0, 1, 0, 2]) + b"\x00\x01" + one + b"\x00\x02" + two)
+    reserve = tagged(aoe_frame(3, bytes([2, 2]) + one + two), 7)
+    cut = aoe_frame(3, bytes([1, 9]) + one)
+    path = tmp_path / "lists.pcap"
+    path.write_bytes(pcap_bytes([(1, 0, mask), (1, 1000, reserve), (1, 2000, cut)]))
+    fields = ["aoe_ext.mask.command", "aoe_ext.mask.directive", "aoe_ext.mask.address"]
+    fields += ["aoe_ext.reserve.command", "aoe_ext.reserve.address", "aoe_ext.malformed"]
+    rows = tshark(path, *fields)
+    macs = "02:ae:00:00:00:a1,02:ae:00:00:00:b0"
+    assert rows[0][:3] == ["1", "1,2", macs]
+    assert rows[1][3:5] == ["2", macs]
+    assert rows[2][4] == "02:ae:00:00:00:a1" and rows[2][5] != ""
+
+
+@pytest.mark.parametrize("capture", sorted(CORPUS.glob("*.pcap")), ids=lambda p: p.stem)
+def test_dissector_leaves_wiresharks_own_fields(capture):
+    fields = ["frame.number", "aoe.cmd", "aoe.tag", "aoe.response", "aoe.ata.cmd", "aoe.lba", "aoe.err"]
+    known = subprocess.run(["tshark", "-G", "fields"], capture_output=True, text=True, timeout=SECONDS_MAX, check=True)
+    fields = [f for f in fields if f"\t{f}\t" in known.stdout]
+    assert len(fields) > 4
+    assert tshark(capture, *fields) == tshark(capture, *fields, lua=False)
