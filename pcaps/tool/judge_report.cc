@@ -6,23 +6,6 @@
 
 namespace pcaps {
 
-namespace {
-constexpr const char* kVersion = "0.1.0";
-constexpr double kNanosecondsPerMs = 1e6;
-
-conformance::Verdict suite_verdict(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::fail:
-      return conformance::Verdict::fail;
-    case Verdict::warn:
-      return conformance::Verdict::warn;
-    case Verdict::info:
-      return conformance::Verdict::info;
-  }
-  return conformance::Verdict::error;
-}
-}  // namespace
-
 Rule find_rule(std::string_view name) {
   for (const RuleFacts& facts : all_rules()) {
     if (name == facts.name) {
@@ -62,20 +45,6 @@ JudgeReport::JudgeReport(std::string file, const Tracker& tracker, const Judge& 
     }
     return a->rule != b->rule ? a->rule < b->rule : a->session < b->session;
   });
-}
-
-std::vector<std::string> JudgeReport::formats() {
-  return {"text", "tap", "junit", "json"};
-}
-
-std::string JudgeReport::render(const std::string& format) const {
-  if (format == "text") {
-    return text();
-  }
-  const conformance::report::Report report = as_suite_report();
-  return format == "tap"     ? conformance::report::to_tap(report)
-         : format == "junit" ? conformance::report::to_junit(report)
-                             : conformance::report::to_json(report);
 }
 
 std::string JudgeReport::who(const FindingGroup& group) const {
@@ -118,70 +87,8 @@ std::string JudgeReport::text() const {
   return out;
 }
 
-std::vector<conformance::Finding> JudgeReport::suite_findings(Rule rule) const {
-  std::vector<conformance::Finding> out;
-  for (const FindingGroup* group : groups_) {
-    if (group->rule != rule) {
-      continue;
-    }
-    const RuleFacts& facts = facts_of(rule);
-    for (const Finding& finding : group->examples) {
-      conformance::Finding f;
-      f.verdict = suite_verdict(facts.verdict);
-      f.clause = facts.clause;
-      f.headline = fmt::format("frame {}, {} {}: {}", finding.frame, side_text(facts.side),
-                               who(*group), finding.text);
-      f.expected = facts.text;
-      f.got = finding.text;
-      out.push_back(std::move(f));
-    }
-    if (group->count > group->examples.size()) {
-      conformance::Finding f;
-      f.verdict = suite_verdict(facts.verdict);
-      f.clause = facts.clause;
-      f.headline = fmt::format("and {} more, {} {}", group->count - group->examples.size(),
-                               side_text(facts.side), who(*group));
-      f.expected = facts.text;
-      out.push_back(std::move(f));
-    }
-  }
-  return out;
-}
-
-conformance::report::Report JudgeReport::as_suite_report() const {
-  conformance::report::Report report;
-  const TrackerCounters& counters = tracker_.counters();
-  report.version = kVersion;
-  report.command = fmt::format("aoe-pcap judge {}", file_);
-  report.port_name = file_;
-  report.started_ns = counters.first_time_ns;
-  report.duration_ms =
-      static_cast<double>(counters.last_time_ns - counters.first_time_ns) / kNanosecondsPerMs;
-  report.exit_code = fails_ == 0 ? 0 : 1;
-  for (const RuleFacts& facts : all_rules()) {
-    if (std::find(ignored_.begin(), ignored_.end(), facts.name) != ignored_.end()) {
-      continue;
-    }
-    conformance::CaseResult result;
-    result.id = fmt::format("pcap.{}", facts.name);
-    result.level = facts.verdict == Verdict::fail   ? conformance::Level::must
-                   : facts.verdict == Verdict::warn ? conformance::Level::should
-                                                    : conformance::Level::may;
-    result.clauses = {facts.clause};
-    result.started_ns = counters.first_time_ns;
-    result.findings = suite_findings(facts.rule);
-    if (!result.findings.empty()) {
-      result.verdict = suite_verdict(facts.verdict);
-      result.reason = result.findings.front().headline;
-    } else if (judge_.seen(facts.needs)) {
-      result.verdict = conformance::Verdict::pass;
-    } else {
-      result.verdict = conformance::Verdict::skip;
-      result.reason = "nothing of the kind in this capture";
-    }
-    report.cases.push_back(std::move(result));
-  }
-  return report;
+bool JudgeReport::ignores(Rule rule) const {
+  return std::find(ignored_.begin(), ignored_.end(), facts_of(rule).name) != ignored_.end();
 }
 
 }  // namespace pcaps

@@ -1,11 +1,10 @@
-// The judge's findings in the formats of the conformance suite: text, TAP, JUnit XML, JSON.
-// One case a rule, so that a report also says what was looked for and found in order.
+// The judge's findings as text for people, gravest first; what suite_report.h turns into the
+// conformance suite's forms.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "conformance/report/report.h"
 #include "pcaps/tool/judge.h"
 
 namespace pcaps {
@@ -18,17 +17,17 @@ class JudgeReport {
   JudgeReport(std::string file, const Tracker& tracker, const Judge& judge,
               const std::vector<std::string>& ignored_rules);
 
-  static std::vector<std::string> formats();
-  [[nodiscard]] std::string render(const std::string& format) const;
+  [[nodiscard]] std::string text() const;
+  [[nodiscard]] std::string who(const FindingGroup& group) const;
+  [[nodiscard]] bool ignores(Rule rule) const;
+
   [[nodiscard]] std::uint64_t fails() const { return fails_; }
+  [[nodiscard]] const std::vector<const FindingGroup*>& groups() const { return groups_; }
+  [[nodiscard]] const std::string& file() const { return file_; }
+  [[nodiscard]] const Tracker& tracker() const { return tracker_; }
+  [[nodiscard]] const Judge& judge() const { return judge_; }
 
  private:
-  [[nodiscard]] std::string text() const;
-  // The suite's form: one case a rule.
-  [[nodiscard]] conformance::report::Report as_suite_report() const;
-  [[nodiscard]] std::vector<conformance::Finding> suite_findings(Rule rule) const;
-  [[nodiscard]] std::string who(const FindingGroup& group) const;
-
   std::string file_;
   const Tracker& tracker_;
   const Judge& judge_;

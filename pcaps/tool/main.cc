@@ -22,6 +22,7 @@
 #include "pcaps/tool/reconstruct.h"
 #include "pcaps/tool/replay.h"
 #include "pcaps/tool/statistics.h"
+#include "pcaps/tool/suite_report.h"
 #include "pcaps/tool/tracker.h"
 
 namespace pcaps {
@@ -129,7 +130,8 @@ int judge(const JudgeOptions& options) {
     return kExitTrouble;
   }
   const JudgeReport report(options.file, *tracker, *judge, options.ignore);
-  if (!write_out(options.output, report.render(options.format))) {
+  if (!write_out(options.output,
+                 options.format == "text" ? report.text() : suite_report(report, options.format))) {
     return kExitTrouble;
   }
   return report.fails() == 0 ? kExitGood : kExitFindings;
@@ -376,12 +378,14 @@ int main_of(int argc, char** argv) {
   info_command->callback([&] { result = info(info_options); });
 
   JudgeOptions judge_options;
+  std::vector<std::string> judge_formats = suite_formats();
+  judge_formats.insert(judge_formats.begin(), "text");
   CLI::App* judge_command = app.add_subcommand("judge", "which clauses did either side break");
   judge_command->add_option("FILE", judge_options.file, "pcap or pcapng; - is standard input");
   judge_command->add_flag("--list", judge_options.list, "the rules, with their clauses");
   judge_command
       ->add_option("--format", judge_options.format, "text, or as the suite: tap, junit, json")
-      ->check(CLI::IsMember(JudgeReport::formats()));
+      ->check(CLI::IsMember(judge_formats));
   judge_command->add_option("-o,--output", judge_options.output, "write there instead of stdout");
   judge_command->add_option("--ignore", judge_options.ignore,
                             "leave this rule out; may be repeated");
