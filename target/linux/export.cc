@@ -342,8 +342,8 @@ void Export::log_notes() {
     const auto now = monotonic_now();
     if (now - limit.window_start >= kNoteWindow_ns) {
       if (limit.suppressed > 0) {
-        spdlog::warn("{}: {} more lines like this were left out: {}", name_, limit.suppressed,
-                     note_text(note));
+        spdlog::log(note_level(note.kind), "{}: {} more lines like this were left out: {}", name_,
+                    limit.suppressed, note_text(note));
       }
       limit = {now, 0, 0};
     }
