@@ -39,18 +39,20 @@ int AioCalls::sync_data(int fd) {
 }
 
 AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max,
-                 AioCalls& calls)
+                 WriteDurability durability, AioCalls& calls)
     : image_fd_(image_fd),
       image_name_(std::move(image_name)),
       calls_(calls),
       event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       operations_(operations_max),
+      durability_(durability),
       events_(kEventsPerCall) {
   if (!event_fd_.valid()) {
     throw StartError(fmt::format("{}: cannot make an eventfd: {}: raise the limit of open files",
                                  image_name_, errno_text(errno)));
   }
-  const int error = ::io_setup(static_cast<int>(operations_max), &context_);
+  // One more: the sync of a group.
+  const int error = ::io_setup(static_cast<int>(operations_max) + 1, &context_);
   if (error != 0) {
     throw StartError(
         fmt::format("{}: cannot prepare {} asynchronous operations: {}: raise "
@@ -98,6 +100,7 @@ AioDisk::Operation& AioDisk::take_free() {
 void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
   operation.id = wanted.id;
   operation.bytes = wanted.data.size();
+  operation.write = wanted.kind == engine::DiskOpKind::write;
   const auto offset_bytes = static_cast<std::int64_t>(wanted.lba) * kSectorBytes;
   switch (wanted.kind) {
     case engine::DiskOpKind::read:
@@ -123,6 +126,7 @@ void AioDisk::start(std::span<const engine::DiskOp> operations) {
     if (wanted.kind == engine::DiskOpKind::flush && !fdsync_works_) {
       operation.id = wanted.id;
       operation.bytes = 0;
+      operation.write = false;
       finish(operation, calls_.sync_data(image_fd_));
       continue;
     }
@@ -165,7 +169,47 @@ void AioDisk::finish(Operation& operation, std::int64_t result) {
   }
   operation.busy = false;
   free_.push_back(static_cast<std::uint32_t>(&operation - operations_.data()));
-  finished_.push_back(completion);
+  const bool must_wait = operation.write && completion.status == engine::DiskStatus::ok &&
+                         durability_ == WriteDurability::synced_in_groups;
+  if (must_wait) {
+    written_.push_back(operation.id);
+  } else {
+    finished_.push_back(completion);
+  }
+}
+
+// Writes that ended while a sync was in flight are not covered by it: they make the next group.
+void AioDisk::sync_group() {
+  if (written_.empty() || !syncing_.empty()) {
+    return;
+  }
+  syncing_.swap(written_);
+  if (!fdsync_works_) {
+    finish_group(calls_.sync_data(image_fd_));
+    return;
+  }
+  ::io_prep_fdsync(&group_sync_, image_fd_);
+  ::io_set_eventfd(&group_sync_, event_fd_.get());
+  group_sync_.data = nullptr;
+  iocb* one = &group_sync_;
+  const int result = calls_.submit(context_, std::span(&one, 1));
+  if (result == 1) {
+    ++in_kernel_;
+  } else if (result == -EAGAIN || result == -EINTR || result == 0) {
+    ++counters_.submit_retries;
+    syncing_.swap(written_);
+  } else {
+    finish_group(result);
+  }
+}
+
+void AioDisk::finish_group(std::int64_t result) {
+  ++counters_.group_syncs;
+  counters_.errors += result < 0 ? 1 : 0;
+  for (const auto id : syncing_) {
+    finished_.push_back({id, result < 0 ? status_of(result) : engine::DiskStatus::ok});
+  }
+  syncing_.clear();
 }
 
 void AioDisk::reap(std::vector<DiskCompletion>& completions) {
@@ -176,7 +220,12 @@ void AioDisk::reap(std::vector<DiskCompletion>& completions) {
     }
     for (int i = 0; i < count; ++i) {
       const auto& event = events_[static_cast<std::size_t>(i)];
-      finish(*static_cast<Operation*>(event.data), static_cast<std::int64_t>(event.res));
+      const auto result = static_cast<std::int64_t>(event.res);
+      if (event.data == nullptr) {
+        finish_group(result);
+      } else {
+        finish(*static_cast<Operation*>(event.data), result);
+      }
       --in_kernel_;
     }
     if (count < static_cast<int>(events_.size())) {
@@ -184,6 +233,7 @@ void AioDisk::reap(std::vector<DiskCompletion>& completions) {
     }
   }
   submit_waiting();
+  sync_group();
   outstanding_ -= finished_.size();
   completions.insert(completions.end(), finished_.begin(), finished_.end());
   finished_.clear();

@@ -33,8 +33,15 @@ struct DiskCompletion {
   engine::DiskStatus status = engine::DiskStatus::ok;
 };
 
+// When a write counts as done.
+enum class WriteDurability : std::uint8_t {
+  as_opened,  // when the kernel says so: O_DSYNC makes that durable, without it it is a cache
+  synced_in_groups,  // when an fdatasync that began after it has ended: one for all that wait
+};
+
 struct DiskCounters {
   std::uint64_t submitted = 0;
+  std::uint64_t group_syncs = 0;
   std::uint64_t submit_retries = 0;  // the kernel had no room for an operation at once
   std::uint64_t errors = 0;          // operations that the kernel failed
   std::uint64_t short_transfers = 0;
@@ -43,7 +50,8 @@ struct DiskCounters {
 class AioDisk {
  public:
   // image_fd is borrowed. operations_max: how many may be outstanding at once. Throws StartError.
-  AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max, AioCalls& calls);
+  AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max,
+          WriteDurability durability, AioCalls& calls);
   ~AioDisk();
   AioDisk(const AioDisk&) = delete;
   AioDisk& operator=(const AioDisk&) = delete;
@@ -60,7 +68,9 @@ class AioDisk {
   [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
   // Something waits for room and nothing is in flight whose end would make room: call reap() again
   // after a moment.
-  [[nodiscard]] bool wants_retry() const { return !waiting_.empty() && in_kernel_ == 0; }
+  [[nodiscard]] bool wants_retry() const {
+    return (!waiting_.empty() || !written_.empty()) && in_kernel_ == 0;
+  }
   [[nodiscard]] bool flushes_asynchronously() const { return fdsync_works_; }
   [[nodiscard]] const DiskCounters& counters() const { return counters_; }
 
@@ -72,6 +82,7 @@ class AioDisk {
     iocb control{};
     std::uint32_t id = 0;
     std::uint64_t bytes = 0;
+    bool write = false;
     bool busy = false;
   };
 
@@ -80,6 +91,8 @@ class AioDisk {
   void submit_waiting();
   void finish(Operation& operation, std::int64_t result);
   Operation& take_free();
+  void sync_group();
+  void finish_group(std::int64_t result);
 
   int image_fd_;
   std::string image_name_;
@@ -91,6 +104,10 @@ class AioDisk {
   std::vector<std::uint32_t> free_;  // indices of operations_
   std::deque<iocb*> waiting_;        // prepared, not yet in the kernel
   std::vector<DiskCompletion> finished_;
+  WriteDurability durability_;
+  std::vector<std::uint32_t> written_;  // ids of writes that wait for the next group
+  std::vector<std::uint32_t> syncing_;  // ids of the group whose fdatasync is in flight
+  iocb group_sync_{};                   // its completion carries no Operation
   std::vector<iocb*> batch_;
   std::vector<io_event> events_;
   std::size_t outstanding_ = 0;

@@ -82,7 +82,7 @@ class AioDiskTest : public ::testing::Test {
     path_ = directory_.image("image", 64 * 512);
     fd_.reset(::open(path_.c_str(), flags | O_CLOEXEC));
     ASSERT_TRUE(fd_.valid());
-    disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, calls_);
+    disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, durability_, calls_);
     calls_.sizes.clear();
   }
 
@@ -101,6 +101,7 @@ class AioDiskTest : public ::testing::Test {
   std::string path_;
   UniqueFd fd_;
   ScriptedCalls calls_;
+  WriteDurability durability_ = WriteDurability::as_opened;
   std::unique_ptr<AioDisk> disk_;
 };
 
@@ -219,7 +220,7 @@ TEST_F(AioDiskTest, WithoutAsynchronousFlushItFlushesItself) {
   path_ = directory_.image("image", 64 * 512);
   fd_.reset(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
   calls_.script = {-EINVAL};  // to the question at the start
-  AioDisk disk(fd_.get(), path_, kDepth, calls_);
+  AioDisk disk(fd_.get(), path_, kDepth, durability_, calls_);
   EXPECT_FALSE(disk.flushes_asynchronously());
   disk.start({{DiskOp{1, DiskOpKind::flush, 0, 0, {}}}});
   EXPECT_EQ(calls_.syncs, 1);
@@ -235,6 +236,73 @@ TEST_F(AioDiskTest, WithoutAsynchronousFlushItFlushesItself) {
   EXPECT_EQ(done[0].status, DiskStatus::io_error);
 }
 
+TEST_F(AioDiskTest, AGroupOfWritesIsDoneAfterOneSync) {
+  durability_ = WriteDurability::synced_in_groups;
+  open();
+  ASSERT_TRUE(disk_->flushes_asynchronously());
+  const AlignedBuffer a(1, 0xA1), b(1, 0xB1), c(1);
+  disk_->start({{operation(1, DiskOpKind::write, 1, a), operation(2, DiskOpKind::write, 2, b),
+                 operation(3, DiskOpKind::read, 3, c)}});
+  const auto done = wait_all();
+  ASSERT_EQ(done.size(), 3U);
+  EXPECT_EQ(done[0].id, 3U);  // a read waits for no sync
+  for (const auto& one : done) {
+    EXPECT_EQ(one.status, DiskStatus::ok);
+  }
+  EXPECT_EQ(disk_->counters().group_syncs, 1U);
+  EXPECT_EQ(calls_.sizes, (std::vector<std::size_t>{3, 1}));
+}
+
+TEST_F(AioDiskTest, AWriteThatEndsDuringASyncWaitsForTheNext) {
+  durability_ = WriteDurability::synced_in_groups;
+  open();
+  const AlignedBuffer a(1, 0xA1), b(1, 0xB1);
+  std::vector<DiskCompletion> done;
+  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
+  while (calls_.sizes.size() < 2) {  // the write, then its sync
+    disk_->reap(done);
+  }
+  ASSERT_TRUE(done.empty());  // not answered before the sync has ended
+  disk_->start({{operation(2, DiskOpKind::write, 2, b)}});
+  const auto rest = wait_all();
+  ASSERT_EQ(rest.size(), 2U);
+  EXPECT_EQ(rest[0].id, 1U);
+  EXPECT_EQ(rest[1].id, 2U);
+  EXPECT_EQ(disk_->counters().group_syncs, 2U);
+}
+
+TEST_F(AioDiskTest, AFailedSyncFailsItsWholeGroup) {
+  durability_ = WriteDurability::synced_in_groups;
+  const AlignedBuffer a(1), b(1);
+  const auto writes = std::vector<DiskOp>{operation(1, DiskOpKind::write, 1, a),
+                                          operation(2, DiskOpKind::write, 2, b)};
+  open();
+  calls_.results = {512, 512, -EIO};
+  disk_->start(writes);
+  auto done = wait_all();
+  ASSERT_EQ(done.size(), 2U);
+  EXPECT_EQ(done[0].status, DiskStatus::io_error);
+  EXPECT_EQ(done[1].status, DiskStatus::io_error);
+  calls_.script = {2, -EAGAIN, 1};  // no room for the sync at first
+  disk_->start(writes);
+  std::vector<DiskCompletion> more;
+  disk_->reap(more);
+  EXPECT_TRUE(more.empty());
+  EXPECT_TRUE(disk_->wants_retry());
+  disk_->reap(more);
+  const auto rest = wait_all();
+  EXPECT_EQ(more.size() + rest.size(), 2U);
+  // Without asynchronous sync: the same by hand.
+  calls_.script = {-EINVAL};
+  disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, durability_, calls_);
+  calls_.sync_result = -ENOSPC;
+  disk_->start(writes);
+  done = wait_all();
+  EXPECT_EQ(calls_.syncs, 1);
+  ASSERT_EQ(done.size(), 2U);
+  EXPECT_EQ(done[1].status, DiskStatus::no_space);
+}
+
 TEST_F(AioDiskTest, AFullFileSystemIsNoSpace) {
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
@@ -244,7 +312,7 @@ TEST_F(AioDiskTest, AFullFileSystemIsNoSpace) {
   const auto path = directory_ / "sparse";
   fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   ASSERT_EQ(::ftruncate(fd_.get(), 1 << 20), 0);
-  AioDisk disk(fd_.get(), path, kDepth, calls_);
+  AioDisk disk(fd_.get(), path, kDepth, durability_, calls_);
   const AlignedBuffer a(8, 1);
   std::vector<DiskCompletion> done;
   int good = 0;

@@ -143,7 +143,7 @@ Image open_image(const ImageWish& wish) {
   if (wish.direct) {
     flags |= O_DIRECT;
   }
-  if (!wish.write_cache && !wish.read_only) {
+  if (wish.direct && !wish.write_cache && !wish.read_only) {
     flags |= O_DSYNC;
   }
   if (block_device && !wish.read_only) {

@@ -13,7 +13,7 @@ struct ImageWish {
   std::string path;
   bool read_only = false;
   bool direct = false;       // O_DIRECT
-  bool write_cache = false;  // without it: O_DSYNC
+  bool write_cache = false;  // with direct and without it: O_DSYNC
 };
 
 struct ImageSize {

@@ -38,15 +38,6 @@ TEST_F(ImageTest, CountsWholeSectorsAndTheRest) {
   EXPECT_EQ(measure_image(path, true).sectors, 3U);
 }
 
-TEST_F(ImageTest, DurabilityIsTheDefault) {
-  const auto path = directory_.image("image", 4096);
-  const auto durable = open_image({.path = path});
-  EXPECT_NE(::fcntl(durable.fd.get(), F_GETFL) & O_DSYNC, 0);
-  const auto other = directory_.image("other", 4096);
-  const auto cached = open_image({.path = other, .write_cache = true});
-  EXPECT_EQ(::fcntl(cached.fd.get(), F_GETFL) & O_DSYNC, 0);
-}
-
 TEST_F(ImageTest, TwoWritersAreOneTooMany) {
   const auto path = directory_.image("image", 4096);
   const auto first = open_image({.path = path});
@@ -75,6 +66,10 @@ TEST_F(ImageTest, DirectIsAcceptedOrRefusedInWords) {
   if (answer == "accepted") {
     const auto image = open_image({.path = path, .direct = true});
     EXPECT_NE(::fcntl(image.fd.get(), F_GETFL) & O_DIRECT, 0);
+    EXPECT_NE(::fcntl(image.fd.get(), F_GETFL) & O_DSYNC, 0);
+    const auto other = directory_.image("other", 4096);
+    const auto cached = open_image({.path = other, .direct = true, .write_cache = true});
+    EXPECT_EQ(::fcntl(cached.fd.get(), F_GETFL) & O_DSYNC, 0);
     alignas(4096) static char buffer[512];
     EXPECT_EQ(::pread(image.fd.get(), buffer, 512, 512), 512);
     EXPECT_EQ(buffer[0], 1);
