@@ -296,6 +296,18 @@ void write_reports(const Options& o, const report::Report& r) {
   one(o.report_json, report::to_json(r));
 }
 
+// A baseline that cannot be read or makes no sense is what the user gave, not an error of ours.
+std::vector<report::Known> baseline(const Options& o) {
+  if (o.baseline.empty()) {
+    return {};
+  }
+  try {
+    return report::read_baseline(o.baseline);
+  } catch (const std::runtime_error& e) {
+    throw UsageError(fmt::format("--baseline {}", e.what()));
+  }
+}
+
 int plan(const Options& o, const RunConfig& config) {
   constexpr size_t any_mtu = 65535;
   size_t runs = 0;
