@@ -82,7 +82,7 @@ void draw_settings(Settings& settings, std::uint64_t seed) {
   settings.volatile_write_cache = stream.below(3) == 0 ? 1 : 0;
   settings.reset_on_config_write = stream.below(3) == 0 ? 1 : 0;
   settings.persist = stream.below(3) == 0 ? 1 : 0;
-  settings.operations_max = stream.below(4) == 0 ? 128 : 512;
+  settings.operations_max = stream.below(4) == 0 ? 512 : 96;
   settings.target_clock_ppm = static_cast<std::int64_t>(stream.below(401)) - 200;
   settings.target_clock_offset_ns = static_cast<std::int64_t>(stream.below(1'000)) * kSecond;
   settings.tie = static_cast<std::int64_t>(stream.next() >> 33U);
@@ -205,6 +205,11 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
               : Op{OpKind::garbage, 0, 0, static_cast<std::int64_t>(stream.below(1'000'000'000))});
     } else {
       spec.ops.push_back(draw_op(stream, spec, hot, static_cast<std::uint64_t>(settings.sectors)));
+      if (spec.ops.back().kind == OpKind::skip) {
+        // The edges of the window are where a write comes right before and right after.
+        spec.ops.insert(spec.ops.end() - 1, Op{OpKind::write, 0, 1, 0});
+        spec.ops.push_back(Op{OpKind::write, 0, 1, 0});
+      }
     }
   }
   return spec;
