@@ -174,8 +174,15 @@ struct Engine::Impl {
   // Room.
   void take_back_sent_slots(const Outbox& outbox);
   [[nodiscard]] bool is_stopped() const { return pause_.has_value() || change_.has_value(); }
+  // Before a frame is taken: room for the largest request, beside the slots that are not a
+  // request's.
   [[nodiscard]] std::uint32_t slots_needed() const {
-    return some_session_coalesces_reads_ ? request_slots_max_ : 1;
+    return (some_session_coalesces_reads_ ? request_slots_max_ : 1) + announcement_slots();
+  }
+  // On top of operations_max, so that the announcement can be made at any time and yet never more
+  // than operations_max disk operations are held.
+  [[nodiscard]] std::uint32_t announcement_slots() const {
+    return static_cast<std::uint32_t>(config_.ports.size());
   }
   void settle(Outbox& outbox);
 
@@ -205,8 +212,7 @@ Engine::Impl::Impl(EngineConfig configuration)
       state_(config_.state),
       limits_(list_limits(mtu_min(config_))),
       request_slots_max_(operations_min(config_)),
-      slots_(config_.operations_max + static_cast<std::uint32_t>(config_.ports.size()),
-             frame_bytes_max(mtu_max(config_))),
+      slots_(config_.operations_max + announcement_slots(), frame_bytes_max(mtu_max(config_))),
       operations_(slots_.count()),
       gate_(slots_.count()),
       sessions_(config_.initiators_max) {
@@ -859,7 +865,8 @@ void Engine::Impl::answer_error(std::uint16_t port, const wire::Header& header,
 
 // An unsolicited reply to a config read, so that initiators need not ask.
 void Engine::Impl::announce(Outbox& outbox) {
-  for (std::uint16_t port = 0; port < config_.ports.size(); ++port) {
+  const auto ports = static_cast<std::uint16_t>(config_.ports.size());
+  for (std::uint16_t port = 0; port < ports; ++port) {
     const std::uint32_t slot = slots_.take();
     const wire::ReplyHeader header = reply_header(
         port, wire::kBroadcastMac, static_cast<std::uint8_t>(wire::Command::query_config), 0,

@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "target/engine/engine.h"
 #include "target/linux/options.h"
 
 namespace target::linux_shell {
 
-// An Ethernet frame that carries one sector: AoE header and ATA argument after the Ethernet header.
-inline constexpr std::uint32_t kMtuMin = 10 + 12 + 512;
+// What the engine asks of a port: the reply with the longest config string must fit.
+inline constexpr std::uint32_t kMtuMin = engine::kMtuMin;
 inline constexpr std::uint32_t kMtuMax = 0xFFFF;
 
 struct Survey {
