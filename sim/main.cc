@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sim/commands.h"
+#include "sim/port/conformance_command.h"
 #include "sim/search.h"
 
 namespace {
@@ -69,7 +70,9 @@ struct Options {
   std::vector<std::string> paths;
   std::optional<std::uint64_t> seed;
   std::uint64_t hunt_seeds = 100;
+  std::uint16_t mtu = 1500;
   bool bless = false;
+  bool verbose = false;
 };
 
 void add_watch(CLI::App* command, Options& options) {
@@ -144,6 +147,15 @@ int command_line(int argc, char** argv) {
   hashes->add_option("file", options.hashes, "the file")->required();
   hashes->add_flag("--bless", options.bless, "write the file anew");
 
+  CLI::App* conformance = app.add_subcommand(
+      "conformance", "the conformance suite against the engine, in virtual time");
+  conformance->add_option("--mtu", options.mtu, "bytes after the Ethernet header")
+      ->check(CLI::Range(1500, 9000))
+      ->capture_default_str();
+  conformance->add_option("--case", options.paths, "cases, by glob (all)");
+  conformance->add_flag("--verbose", options.verbose,
+                        "every case, not only what has something to say");
+
   CLI::App* hunt =
       app.add_subcommand("hunt", "seeds until one fails; 0 when one did (for mutants)");
   hunt->add_option("--seeds", options.hunt_seeds, "how many at most")->capture_default_str();
@@ -188,6 +200,9 @@ int command_line(int argc, char** argv) {
   }
   if (*hashes) {
     return sim::check_hashes(options.hashes, options.bless);
+  }
+  if (*conformance) {
+    return sim::port::run_conformance(options.mtu, options.paths, options.verbose);
   }
   return sim::hunt(options.profile, options.hunt_seeds);
 }

@@ -1,0 +1,41 @@
+// Runs the suite over an EnginePort.
+#include "sim/port/conformance_command.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "conformance/report/report.h"
+#include "conformance/runner/run.h"
+#include "conformance/runner/selection.h"
+#include "sim/port/engine_port.h"
+
+namespace sim::port {
+
+int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bool verbose) {
+  const auto begin = std::chrono::steady_clock::now();
+  EnginePort engine(mtu);
+  conformance::Selection selection;
+  selection.cases = cases;
+  conformance::RunConfig config;
+  config.cases = conformance::select(conformance::Registry::all(), selection);
+  config.allowed = {"write", "config", "lockout", "stress"};
+  config.restart = [&](conformance::Context::End) { engine.restart(); };
+  config.restart_with_buffers = [&](std::uint64_t buffers) {
+    engine.set_buffers(buffers);
+    engine.restart();
+  };
+  const std::int64_t virtual_begin_ns = engine.now_ns();
+  conformance::report::Report report = conformance::run_suite(engine, config);
+  report.command = "aoe-sim conformance";
+  report.exit_code = conformance::exit_code(report, {});
+  fmt::print("{}", conformance::report::to_text(report, {.colour = false, .verbose = verbose}));
+  const auto real_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                           std::chrono::steady_clock::now() - begin)
+                           .count();
+  fmt::print(stderr, "{} ms of virtual time in {} ms\n",
+             (engine.now_ns() - virtual_begin_ns) / 1'000'000, real_us / 1'000);
+  return report.exit_code;
+}
+
+}  // namespace sim::port

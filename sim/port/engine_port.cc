@@ -1,0 +1,155 @@
+// The shell around the engine, once more in the small.
+#include "sim/port/engine_port.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace sim::port {
+namespace {
+
+using conformance::port::Bytes;
+using conformance::port::BytesView;
+using target::engine::DiskOpKind;
+using target::engine::kNever;
+using target::engine::kSectorBytes;
+
+constexpr std::int64_t kWireNs = 2'000;
+constexpr std::int64_t kInterruptNs = 2'000;
+constexpr std::int64_t kDiskNs = 20'000;
+constexpr std::uint64_t kSectors = 8'192;
+
+}  // namespace
+
+EnginePort::EnginePort(std::uint16_t mtu) : mtu_(mtu), disk_(kSectors * kSectorBytes) {
+  restart();
+}
+
+EnginePort::~EnginePort() = default;
+
+void EnginePort::restart() {
+  completions_.clear();
+  ring_.clear();
+  wake_ns_ = kNever;
+  target::engine::EngineConfig config;
+  config.shelf = 1;
+  config.slot = 1;
+  config.sectors = kSectors;
+  config.buffer_count = buffers_;
+  config.persist = true;
+  config.state = saved_;
+  config.ports = {{target::wire::MacAddress{{0x02, 0xae, 0, 0, 0, 0xa0}}, mtu_}};
+  engine_ = std::make_unique<target::engine::Engine>(std::move(config));
+  outbox_.clear();
+  outbox_.intake_open = true;
+  run_until(now_ns_);
+}
+
+void EnginePort::send(BytesView frame) {
+  to_target_.insert({now_ns_ + kWireNs, order_++, Bytes(frame.begin(), frame.end())});
+  run_until(now_ns_ + kWireNs / 4);  // a sender is quicker than the target, as on real links
+}
+
+std::optional<conformance::port::ReceivedFrame> EnginePort::receive(std::int64_t deadline_ns) {
+  while (true) {
+    if (!to_us_.empty() && to_us_.begin()->at_ns <= now_ns_) {
+      auto first = to_us_.extract(to_us_.begin());
+      return conformance::port::ReceivedFrame{std::move(first.value().bytes), first.value().at_ns};
+    }
+    std::int64_t next = next_event_ns();
+    if (!to_us_.empty()) {
+      next = std::min(next, to_us_.begin()->at_ns);
+    }
+    if (next > deadline_ns) {
+      now_ns_ = std::max(now_ns_, deadline_ns);
+      return std::nullopt;
+    }
+    run_until(next);
+  }
+}
+
+std::int64_t EnginePort::next_event_ns() const {
+  std::int64_t next = std::min(wake_ns_, engine_->next_deadline());
+  if (!to_target_.empty()) {
+    next = std::min(next, to_target_.begin()->at_ns);
+  }
+  if (!completions_.empty()) {
+    next = std::min(next, completions_.begin()->at_ns);
+  }
+  return std::max(next, now_ns_);
+}
+
+void EnginePort::run_until(std::int64_t when_ns) {
+  while (next_event_ns() <= when_ns) {
+    now_ns_ = next_event_ns();
+    step();
+  }
+  now_ns_ = std::max(now_ns_, when_ns);
+}
+
+void EnginePort::step() {
+  while (!to_target_.empty() && to_target_.begin()->at_ns <= now_ns_) {
+    auto first = to_target_.extract(to_target_.begin());
+    if (ring_.size() < buffers_) {
+      ring_.push_back(std::move(first.value().bytes));
+      wake_ns_ = std::min(wake_ns_, now_ns_ + kInterruptNs);
+    }
+  }
+  while (!completions_.empty() && completions_.begin()->at_ns <= now_ns_) {
+    target::engine::DiskDone done = completions_.begin()->done;
+    completions_.erase(completions_.begin());
+    done.now = now_ns_;
+    engine_->on_disk_done(done, outbox_);
+    wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
+    flush();
+  }
+  if (engine_->next_deadline() <= now_ns_) {
+    engine_->on_timer(now_ns_, outbox_);
+    wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
+    flush();
+  }
+  if (wake_ns_ <= now_ns_) {
+    wake_ns_ = kNever;
+    take_frames();
+  }
+}
+
+void EnginePort::take_frames() {
+  ++batch_;
+  while (!ring_.empty() && outbox_.intake_open) {
+    engine_->on_frame({.port = 0,
+                       .batch = batch_,
+                       .bytes = std::as_bytes(std::span(ring_.front())),
+                       .now = now_ns_},
+                      outbox_);
+    ring_.pop_front();
+  }
+  flush();
+  if (!ring_.empty() && outbox_.intake_open) {
+    wake_ns_ = now_ns_;
+  }
+}
+
+void EnginePort::flush() {
+  for (const auto& op : outbox_.disk_ops) {
+    const std::span<std::byte> sectors = std::span(disk_).subspan(
+        op.kind == DiskOpKind::flush ? 0 : op.lba * kSectorBytes, op.sectors * kSectorBytes);
+    if (op.kind == DiskOpKind::read) {
+      std::copy(sectors.begin(), sectors.end(), op.data.begin());
+    } else if (op.kind == DiskOpKind::write) {
+      std::copy(op.data.begin(), op.data.end(), sectors.begin());
+    }
+    completions_.insert({now_ns_ + kDiskNs, order_++, {.id = op.id}});
+  }
+  for (const auto& save : outbox_.saves) {
+    saved_ = *save.state;
+    completions_.insert({now_ns_ + kDiskNs, order_++, {.id = save.id}});
+  }
+  for (const auto& frame : outbox_.frames) {
+    const auto* first = reinterpret_cast<const std::uint8_t*>(frame.bytes.data());
+    to_us_.insert({now_ns_ + kWireNs, order_++, Bytes(first, first + frame.bytes.size())});
+  }
+  outbox_.clear();
+}
+
+}  // namespace sim::port
