@@ -217,10 +217,14 @@ class Run {
     std::vector<Bytes> suspects = context_.shared().since_last_reply;
     bool alive = true;
     context_.set_uninterruptible(true);
-    if (put_back) {
+    // A process that we know has ended need not be waited for.
+    const bool ended = config_.how_it_ended && !config_.how_it_ended().empty();
+    if (put_back && !ended) {
       state_.restore(context_, false);
     }
-    if (c.hostile || doubtful) {
+    if (ended) {
+      alive = false;
+    } else if (c.hostile || doubtful) {
       context_.begin_case({}, Level::must);
       alive = context_.barrier();
     }
