@@ -1080,7 +1080,6 @@ void add_in_flight(Registry& r) {
         const uint64_t lba = scratch_sector(t, 0);
         const Bytes original = sector_of("original");
         constexpr int pairs = 32;
-        size_t replies = 0;
         for (int i = 0; i < pairs; ++i) {
           const uint32_t value = c.take();
           const Frame second = c.stamp(codec::write_request(lba, sector_of("duplicate")), value);
@@ -1092,14 +1091,12 @@ void add_in_flight(Registry& r) {
           if (!first) {
             expect_answered_as_done(t, t.a().ask(second));
           }
-          replies += first ? 1 : 0;
           const Exchange x = c.read(lba);
           t.expect_good_ata(x);
           t.expect(x.data() == original, x, "the original's data once either was answered",
                    codec::quoted(x.data(), 24),
                    {codec::Mark(codec::at::ata_data, codec::kSectorBytes)});
           t.barrier();
-          replies += t.a().collect(1, 0).size();
         }
         c.expect_disk(lba, original, "a duplicate in flight was performed");
       });
