@@ -2,6 +2,7 @@
 the tag window lets through, how many probes of a congestion burst are answered, and the rest of command 0x23.
 """
 
+import contextlib
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from aoe_layers import AoE, AoeAta, AoeConfig, AoeReserve, CoalescedEntry, WINDO
 from conftest import IMAGE_SECTORS, sector_of
 from dialogue import data_of, judge_ata_error, judge_done
 from net import ANSWER_SECONDS
+from programs import run
 
 NAMES = [b"reset", b"tag_inc_le", b"tag_inc_be", b"tag_random", b"coalesced_read", b"crc8x4"]
 ORDERS = pytest.mark.parametrize("order", ["le", "be"])
@@ -275,6 +277,39 @@ def test_a_refused_write_is_not_remembered(initiator, start):
     other.reserve(AoeReserve.SET, [])
     tagged.write(3, 3)
     assert tagged.held() == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path, namespace):
+    """A sparse image on a file system too small for it, and a file that fills the rest: writes fail until it
+    is gone."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder])
+    assert mounted.returncode == 0, mounted
+    image, filler = folder / "sparse.img", folder / "filler"
+    with image.open("wb") as file:
+        file.truncate(1 << 20)
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    yield image, filler
+    run(["umount", "-l", folder])
+
+
+def test_a_write_that_failed_on_the_disk_is_not_remembered(start, small_disk):
+    image, filler = small_disk
+    start(image=image)
+    tagged = Tagged(start.initiator())
+    failed = tagged.initiator.ask_frame(tagged.frame(1, 1))
+    assert failed[AoE].error == 0 and failed[AoeAta].cmdstat & aoe.ERR, "the disk is full"
+    again = tagged.initiator.ask_frame(tagged.frame(1, 1))
+    assert again[AoeAta].cmdstat & aoe.ERR, "a repetition is not told that it was done"
+    filler.unlink()
+    tagged.write(1, 1)
+    assert tagged.held() == 1
+    tagged.write(1, 2)
+    assert tagged.held() == 1, "now it is remembered"
 
 
 def test_two_initiators_with_the_same_tags_have_a_window_each(initiator, start):

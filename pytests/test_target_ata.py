@@ -155,6 +155,7 @@ def test_a_read_only_target_refuses_writes(start):
     for command in aoe.WRITES:
         reply = asking.ata(command, lba=0, count=1, data=b"x" * 512)
         judge_ata_error(reply, aoe.ABRT)
+        assert reply[AoeAta].cmdstat & aoe.DF == 0, "refused, not failed"
     assert asking.read(0) == sector_of(0)
     assert start.image.read_bytes() == before
 
