@@ -693,7 +693,7 @@ void add_window(Registry& r) {
             value = c.next() - 1 - random() % (choice < 25 ? 200 : reach);
           } else {
             c.jump(c.next() + (choice < 60    ? random() % 100
-                               : choice == 99 ? random() % (2 * kWindowTags)
+                               : choice == 99 ? random() % (uint64_t{2} * kWindowTags)
                                               : 0));
             value = c.take();
           }
