@@ -29,6 +29,12 @@ inline Bytes part(BytesView bytes, size_t offset, size_t size) {
   return {view.begin(), view.end()};
 }
 
+// How long the replies to many requests at once may be away: a durable write takes its time. Nobody
+// waits that long when all of them come.
+inline int64_t burst_wait_ns(Context& c) {
+  return c.scaled(port::kNsPerSecond);
+}
+
 // The first of `sectors` consecutive sectors that may be written to.
 inline uint64_t scratch_lba(Context& c, uint64_t sectors) {
   if (c.scratch().count < sectors) {

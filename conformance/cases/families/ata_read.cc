@@ -799,7 +799,7 @@ void register_many(Registry& r) {
            for (int i = 0; i < 3; ++i) {
              c.a().send_bytes(frame);
            }
-           const auto replies = c.a().collect(3, c.patience_ns());
+           const auto replies = c.a().collect(3, burst_wait_ns(c));
            c.expect(replies.size() == 3, "three replies to three equal reads",
                     fmt::format("{}", replies.size()));
            for (const auto& f : replies) {
@@ -893,7 +893,7 @@ void register_many(Registry& r) {
                    F::tag)));
              }
              std::set<uint32_t> answered;
-             for (const auto& f : c.a().collect(n, c.patience_ns())) {
+             for (const auto& f : c.a().collect(n, burst_wait_ns(c))) {
                answered.insert(static_cast<uint32_t>(value_of(f.bytes, F::tag)));
              }
              best = std::max(best, answered.size());
@@ -938,7 +938,7 @@ void register_many(Registry& r) {
              sector_by_tag[tag] = sector;
              request_by_tag[tag] = sent;
            }
-           const auto replies = c.a().collect(n, c.patience_ns());
+           const auto replies = c.a().collect(n, burst_wait_ns(c));
            c.expect(!replies.empty(), "replies to a burst of reads", "none");
            for (const auto& f : replies) {
              const auto tag = static_cast<uint32_t>(value_of(f.bytes, F::tag));

@@ -677,7 +677,7 @@ void register_alone(Registry& r) {
                tags.push_back(value_of(
                    c.a().send(write_request(lba, sector_pattern(round * 16 + i + 130))), F::tag));
              }
-             const auto replies = c.a().collect(n, c.patience_ns());
+             const auto replies = c.a().collect(n, burst_wait_ns(c));
              if (replies.size() < n) {
                continue;  // one was lost: its order tells nothing
              }
@@ -748,7 +748,7 @@ void register_alone(Registry& r) {
                  write_request(lba + sector, part(data, sector * kSectorBytes, kSectorBytes)));
              sector_by_tag[value_of(sent, F::tag)] = sector;
            }
-           const auto replies = c.a().collect(n, c.patience_ns());
+           const auto replies = c.a().collect(n, burst_wait_ns(c));
            c.expect(!replies.empty(), "replies to a burst of writes", "none");
            for (const auto& f : replies) {
              const auto it = sector_by_tag.find(value_of(f.bytes, F::tag));

@@ -760,7 +760,7 @@ void register_floods(Registry& r) {
                        sent[value_of(bytes, F::tag)] = bytes;
                      }
                    }
-                   const auto replies = c.a().collect(sent.size(), c.patience_ns());
+                   const auto replies = c.a().collect(sent.size(), burst_wait_ns(c));
                    c.expect(!replies.empty(), "replies to a burst", "none");
                    for (const auto& f : replies) {
                      const auto it = sent.find(value_of(f.bytes, F::tag));
@@ -784,7 +784,7 @@ void register_floods(Registry& r) {
       for (uint64_t i = 0; i < n; ++i) {
         c.a().send(read_request(0, 1));
       }
-      best = std::max(best, c.a().collect(n, c.patience_ns()).size());
+      best = std::max(best, c.a().collect(n, burst_wait_ns(c)).size());
     }
     c.expect(best >= n, fmt::format("after {}, {} reads at once are answered", story, n),
              fmt::format("{}", best));
