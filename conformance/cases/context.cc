@@ -287,7 +287,49 @@ int64_t Context::patience_ns() const {
   return scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs));
 }
 
+// The last line of defence of somebody's data, whatever a case means to send: nothing that changes
+// a neighbour, and no write to a sector outside the scratch range, in any of the ways that targets
+// are known to read an LBA.
+void Context::refuse_harm(BytesView frame) const {
+  if (!codec::is_aoe(frame)) {
+    return;
+  }
+  const uint64_t cmd = *get(frame, F::command);
+  const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
+  const bool writes =
+      cmd == codec::command::ata && codec::is_ata_write(ata) && frame.size() >= codec::at::ata_data;
+  const bool changes =
+      writes ||
+      (cmd == codec::command::config && get(frame, F::cfg_ccmd).value_or(0) >= codec::ccmd::set) ||
+      (cmd == codec::command::mask && get(frame, F::mask_mcmd).value_or(0) != codec::mcmd::read) ||
+      (cmd == codec::command::reserve &&
+       get(frame, F::reserve_rcmd).value_or(0) != codec::rcmd::read);
+  const uint64_t shelf = *get(frame, F::shelf);
+  const uint64_t slot = *get(frame, F::slot);
+  for (const auto& [other_shelf, other_slot] : shared_.neighbours) {
+    if (changes && (shelf == other_shelf || shelf == 0xffff) &&
+        (slot == other_slot || slot == 0xff)) {
+      throw CaseEnd(Verdict::skip, fmt::format("would change another target on this link ({}.{})",
+                                               other_shelf, other_slot));
+    }
+  }
+  if (!writes) {
+    return;
+  }
+  constexpr uint64_t lba28_mask = (1ULL << 28) - 1;
+  const uint64_t count = *get(frame, F::ata_count);
+  for (const uint64_t lba : {*get(frame, F::ata_lba), *get(frame, F::ata_lba) & lba28_mask}) {
+    const uint64_t end = std::min(lba + count, facts_.sectors);
+    if (lba < end && (lba < scratch_.lba || end > scratch_.lba + scratch_.count)) {
+      throw CaseEnd(Verdict::skip,
+                    fmt::format("would write to sectors {} to {}, outside --scratch {}:{}", lba,
+                                end - 1, scratch_.lba, scratch_.count));
+    }
+  }
+}
+
 void Context::transmit(const Bytes& bytes) {
+  refuse_harm(bytes);
   if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
     throw Interrupted();
   }
@@ -321,7 +363,9 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
       if (shared_.tap) {
         shared_.tap(false, frame->at_ns, frame->bytes);
       }
-      if (codec::is_aoe(frame->bytes) && codec::is_reply(frame->bytes)) {
+      if (codec::is_aoe(frame->bytes) && codec::is_reply(frame->bytes) &&
+          shared_.neighbours.count({*get(frame->bytes, F::shelf), *get(frame->bytes, F::slot)}) ==
+              0) {
         shared_.since_last_reply.clear();
         inbox_.push_back(std::move(*frame));
       }

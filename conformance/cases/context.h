@@ -266,6 +266,8 @@ class Context {
     std::unique_ptr<Initiator> prober;
     uint32_t tag = 0x00a0e001;
     std::set<uint32_t> tags_sent;
+    std::set<std::pair<uint64_t, uint64_t>>
+        neighbours;  // shelf and slot of other targets: not judged
     uint64_t frames_sent = 0;
     uint64_t repeats = 0;  // requests that were sent again and answered then
     std::vector<Bytes>
@@ -286,6 +288,7 @@ class Context {
   // Receives until `until_ns` or until `done` says so.
   void pump(int64_t until_ns, const std::function<bool()>& done);
   void transmit(const Bytes& bytes);
+  void refuse_harm(BytesView frame) const;
   std::string describe(const Exchange* x, const Marks& marks);
   Verdict broken() const;
   std::vector<port::ReceivedFrame> inbox_;

@@ -98,14 +98,23 @@ class Run {
 
   void find_target() {
     const bool named = config_.shelf && config_.slot;
-    std::vector<Found> found =
-        named ? discover(context_, *config_.shelf, *config_.slot) : discover(context_);
-    found.erase(std::remove_if(found.begin(), found.end(),
-                               [&](const Found& f) {
-                                 return !named && ((config_.shelf && *config_.shelf != f.shelf) ||
-                                                   (config_.slot && *config_.slot != f.slot));
-                               }),
-                found.end());
+    // All of them, also when one is named: the others answer broadcasts, too, and are not to be
+    // judged.
+    const auto is_meant = [&](const Found& f) {
+      return (!config_.shelf || *config_.shelf == f.shelf) &&
+             (!config_.slot || *config_.slot == f.slot);
+    };
+    // A target that we started ourselves may take its time.
+    const int rounds = config_.restart ? 10 : 1;
+    std::vector<Found> everybody;
+    std::vector<Found> found;
+    for (int i = 0; i < rounds && found.empty(); ++i) {
+      everybody = discover(context_);
+      std::copy_if(everybody.begin(), everybody.end(), std::back_inserter(found), is_meant);
+    }
+    if (found.empty() && named) {  // one that knows no broadcasts, perhaps
+      found = discover(context_, *config_.shelf, *config_.slot);
+    }
     if (found.empty()) {
       report_.trouble = named ? fmt::format("no target {}.{} answers on {}", *config_.shelf,
                                             *config_.slot, port_.name())
@@ -125,6 +134,11 @@ class Run {
     facts.mac = found[0].mac;
     facts.shelf = named ? *config_.shelf : found[0].shelf;
     facts.slot = named ? *config_.slot : found[0].slot;
+    for (const Found& f : everybody) {
+      if (!is_meant(f)) {
+        context_.shared().neighbours.insert({f.shelf, f.slot});
+      }
+    }
     if (const auto why = learn_target(context_)) {
       report_.trouble = fmt::format("target {}.{}: {}", facts.shelf, facts.slot, *why);
       return;

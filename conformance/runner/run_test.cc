@@ -211,6 +211,44 @@ TEST(Run, EverythingSkippedIsNotGood) {
   EXPECT_EQ(exit_code(report, {}), exit_all_skipped);
 }
 
+TEST(Safety, AWriteOutsideTheScratchRangeIsNeverSent) {
+  ModelPort port({}, conforming());
+  TargetFacts facts;
+  facts.mac = port.model().config.mac;
+  facts.shelf = port.model().config.shelf;
+  facts.slot = port.model().config.slot;
+  facts.sectors = port.model().config.sectors;
+  Context t(port, facts, {100, 10}, {});
+  const Bytes two(2 * codec::kSectorBytes, 0xee);
+  for (const uint64_t lba : {uint64_t{0}, uint64_t{99}, uint64_t{109}, facts.sectors - 1}) {
+    EXPECT_THROW(t.a().send(codec::write_request(lba, two)), CaseEnd) << lba;
+  }
+  // Beyond the disk as 48 bits, but a target that looks at 28 would hit sector 5.
+  EXPECT_THROW(t.a().send(codec::write_request((1ULL << 28) + 5, two)), CaseEnd);
+  EXPECT_THROW(t.a().send(codec::write_request(0, two).set(F::flag_response, 1)), CaseEnd);
+  EXPECT_NO_THROW(t.a().send(codec::write_request(108, two)));
+  EXPECT_NO_THROW(t.a().send(codec::write_request(facts.sectors, two)));
+}
+
+TEST(Safety, NothingThatChangesANeighbourIsSent) {
+  ModelPort port({}, conforming());
+  TargetFacts facts;
+  facts.sectors = port.model().config.sectors;
+  Context t(port, facts, {0, facts.sectors}, {});
+  t.shared().neighbours.insert({9, 1});
+  const auto to = [](Frame f, uint16_t shelf, uint8_t slot) {
+    return f.set(F::shelf, shelf).set(F::slot, slot);
+  };
+  const Bytes sector(codec::kSectorBytes, 0);
+  EXPECT_THROW(t.a().send(to(codec::write_request(0, sector), 9, 1)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(codec::write_request(0, sector), 0xffff, 0xff)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(codec::config_request(codec::ccmd::set, "x"), 9, 0xff)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(codec::mask_request(codec::mcmd::edit), 0xffff, 1)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(codec::reserve_request(codec::rcmd::force_set), 9, 1)), CaseEnd);
+  EXPECT_NO_THROW(t.a().send(to(codec::config_request(codec::ccmd::read), 9, 1)));
+  EXPECT_NO_THROW(t.a().send(to(codec::write_request(0, sector), 9, 2)));
+}
+
 TEST(Run, ScratchOutsideTheDiskIsRefused) {
   ModelPort port({}, conforming());
   RunConfig config = config_of({"config.*"});

@@ -28,8 +28,6 @@ namespace {
 
 constexpr uint64_t kLba28Max = 0x0fffffff;
 constexpr uint16_t kLba48Bit = 1U << 10;
-constexpr uint16_t kFlushBit = 1U << 12;
-constexpr uint16_t kFlushExtBit = 1U << 13;
 
 Bytes identify(Context& c, Initiator& from) {
   const Exchange x = from.ask(identify_request());
