@@ -11,7 +11,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = PROJECT / "pcaps" / "corpus"
 LINUX = sorted(CORPUS.glob("linux-*.pcap"))
 SECONDS_MAX = 300
-IMAGE_BYTES = 4 << 20
+SECTOR_BYTES = 512
 
 
 @pytest.fixture(name="build")
@@ -47,7 +47,10 @@ exec "$BUILD/bin/aoe-pcap" replay "$CAPTURE" --interface ini0 --to e9.4 --format
 
 
 def replay(build, folder, capture, *arguments):
-    (folder / "img").write_bytes(bytes(IMAGE_BYTES))
+    info = subprocess.run(
+        [build / "bin" / "aoe-pcap", "info", capture, "--format", "json"], capture_output=True, timeout=SECONDS_MAX, check=True
+    )  # fmt: skip
+    (folder / "img").write_bytes(bytes(SECTOR_BYTES * json.loads(info.stdout)["targets"][0]["capacity_sectors"]))
     command = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
         command += ["--user", "--map-root-user"]

@@ -55,8 +55,11 @@ std::string list_text(const std::vector<std::uint64_t>& macs) {
 }
 }  // namespace
 
-Judge::Judge(Tracker& tracker, std::uint32_t examples_max)
-    : tracker_(tracker), examples_max_(examples_max), arguments_(kArgumentsKept) {}
+Judge::Judge(Tracker& tracker, std::uint32_t examples_max, std::uint32_t sector_sets)
+    : tracker_(tracker),
+      examples_max_(examples_max),
+      disk_(sector_sets),
+      arguments_(kArgumentsKept) {}
 
 template <typename Text>
 void Judge::note(Rule rule, std::uint64_t frame, std::uint32_t session, Text&& text) {
@@ -494,6 +497,7 @@ void Judge::on_reply(const AoeFrame& frame, Request* request, Session* session) 
       return fmt::format("reply {} to {} copies of a {}, tag 0x{:08x}", request->answers,
                          request->copies, request_text(*request), request->tag);
     });
+    return;  // or the reply to a request that the capture missed: it must not be judged by this one
   }
   judge_access(frame, *request, s, target);
   judge_reply_padding(frame, *request, s);

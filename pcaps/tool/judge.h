@@ -45,7 +45,8 @@ struct JudgeCounters {
 
 class Judge : public TrackerObserver {
  public:
-  Judge(Tracker& tracker, std::uint32_t examples_max);
+  Judge(Tracker& tracker, std::uint32_t examples_max,
+        std::uint32_t sector_sets = ShadowDisk::kSets);
 
   void on_request(const AoeFrame& frame, Request& request, Relation relation,
                   Request* earlier) override;

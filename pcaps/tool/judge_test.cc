@@ -429,6 +429,18 @@ TEST(Rules, EachCanBeBroken) {
   EXPECT_EQ(provocations().size(), all_rules().size());
 }
 
+TEST(Rules, SpeakOfClausesOfTheSuite) {
+  std::ifstream file(CLAUSES_TSV);
+  ASSERT_TRUE(file) << CLAUSES_TSV;
+  std::set<std::string> ids;
+  for (std::string line; std::getline(file, line);) {
+    ids.insert(line.substr(0, line.find('\t')));
+  }
+  for (const RuleFacts& facts : all_rules()) {
+    EXPECT_TRUE(ids.count(facts.clause)) << facts.name << " names " << facts.clause;
+  }
+}
+
 TEST(Judge, SaysNothingOfARunThatIsInOrder) {
   const Verdicts verdicts = judge([](Scene& s) {
     s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
@@ -502,6 +514,17 @@ TEST(Judge, DoesNotHoldATagPromiseAgainstARetransmission) {
         .add(write_request(kAlice, 0x0100'0000, 2, 'a'));  // 1, little-endian
   });
   EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
+TEST(Judge, DoesNotJudgeAReplyByARequestThatItDoesNotAnswer) {
+  // A capture that lost frames: tag 1 was used again, for other data, out of its sight.
+  const Verdicts verdicts = judge([](Scene& s) {
+    s.add(table(request(kAlice, kCommandExtensions, 1), "congestion,41"))
+        .add(table(reply(kAlice, kCommandExtensions, 1), "CONGESTION,41"))
+        .add(table(reply(kAlice, kCommandExtensions, 1), "CONGESTION,42"));
+  });
+  EXPECT_EQ(verdicts.counts.size(), 1U);
+  EXPECT_EQ(verdicts.counts.count(Rule::reply_duplicate), 1U);
 }
 
 TEST(Judge, ServesAReservedTargetsIdentifyToAll) {

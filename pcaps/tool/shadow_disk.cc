@@ -14,9 +14,10 @@ void ShadowDisk::Free::operator()(Sector* p) const {
   std::free(p);
 }
 
-ShadowDisk::ShadowDisk()
+ShadowDisk::ShadowDisk(std::uint32_t sets)
     : sectors_(static_cast<Sector*>(
-          std::calloc(static_cast<std::size_t>(kSets) * kWays, sizeof(Sector)))) {
+          std::calloc(static_cast<std::size_t>(sets) * kWays, sizeof(Sector)))),
+      sets_(sets) {
   if (sectors_ == nullptr) {
     throw std::bad_alloc();
   }
@@ -29,7 +30,7 @@ std::uint64_t ShadowDisk::key_of(std::uint32_t target, std::uint64_t lba) {
 Sector* ShadowDisk::set_of(std::uint64_t key) const {
   // Neighbouring sectors go to neighbouring sets: runs are what disks are read in.
   const std::uint64_t high = (key >> 18) * kSpread >> 40;
-  return &sectors_[((key ^ high) % kSets) * kWays];
+  return &sectors_[((key ^ high) % sets_) * kWays];
 }
 
 Sector* ShadowDisk::find(std::uint32_t target, std::uint64_t lba) {

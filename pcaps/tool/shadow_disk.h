@@ -28,7 +28,9 @@ struct Sector {
 
 class ShadowDisk {
  public:
-  ShadowDisk();
+  // Room for 4 * sets sectors; a power of two.
+  explicit ShadowDisk(std::uint32_t sets = kSets);
+  static constexpr std::uint32_t kSets = 1 << 18;  // 1 Mi sectors: 512 MiB of disk
   // Null if the sector is not in the cache.
   Sector* find(std::uint32_t target, std::uint64_t lba);
   // Makes room if need be.
@@ -38,7 +40,6 @@ class ShadowDisk {
 
  private:
   static constexpr std::uint32_t kWays = 4;
-  static constexpr std::uint32_t kSets = 1 << 18;  // 1 Mi sectors: 512 MiB of disk
   struct Free {
     void operator()(Sector* p) const;
   };
@@ -46,6 +47,7 @@ class ShadowDisk {
   [[nodiscard]] Sector* set_of(std::uint64_t key) const;
 
   std::unique_ptr<Sector[], Free> sectors_;  // zero pages until they are touched
+  std::uint32_t sets_;
   std::uint64_t forgotten_ = 0;
   std::uint32_t victim_ = 0;
 };

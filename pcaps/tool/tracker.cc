@@ -8,7 +8,6 @@
 namespace pcaps {
 
 namespace {
-constexpr std::uint32_t kIndexBuckets = kRequestsKept * 2;
 constexpr int kAnyCommand = -1;
 constexpr int kWaitingScanned = 64;  // how far back a renewed request is looked for
 constexpr std::uint32_t kCoalescedCountOffset = 36;
@@ -21,12 +20,12 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
 constexpr std::uint64_t kMix1 = 0x9E37'79B9'7F4A'7C15;
 constexpr std::uint64_t kMix2 = 0xD6E8'FEB8'6659'FD93;
 
-std::uint32_t bucket_of(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
-                        std::uint8_t slot, std::uint32_t tag) {
+std::uint64_t address_hash(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
+                           std::uint8_t slot, std::uint32_t tag) {
   const std::uint64_t address =
       static_cast<std::uint64_t>(vlan) << 24 | static_cast<std::uint64_t>(shelf) << 8 | slot;
   const std::uint64_t h = mix(initiator ^ kMix1, (address << 32 | tag) ^ kMix2);
-  return static_cast<std::uint32_t>(h % kIndexBuckets);
+  return h;
 }
 
 // Bytes of fields that a request carries, so that padding is not taken for content.
@@ -78,7 +77,8 @@ std::uint64_t hash_bytes(const std::uint8_t* p, std::size_t size, std::uint64_t 
   return mix(h0 ^ h1, kMix1);
 }
 
-Tracker::Tracker() : requests_(kRequestsKept), index_(kIndexBuckets, kNone) {
+Tracker::Tracker(std::uint32_t requests_kept)
+    : requests_(requests_kept), index_(std::size_t{2} * requests_kept, kNone) {
   sessions_.reserve(kSessionsMax);
   targets_.reserve(kTargetsMax);
 }
@@ -152,8 +152,8 @@ void Tracker::note_target_mac(Session& session, std::uint64_t mac) {
 Request* Tracker::find_request(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
                                std::uint8_t slot, std::uint32_t tag, int command) {
   Request* answered = nullptr;
-  for (std::uint32_t i = index_[bucket_of(initiator, vlan, shelf, slot, tag)]; i != kNone;
-       i = requests_[i].older) {
+  for (std::uint32_t i = index_[address_hash(initiator, vlan, shelf, slot, tag) % index_.size()];
+       i != kNone; i = requests_[i].older) {
     Request& request = requests_[i];
     const bool same = request.tag == tag && request.initiator == initiator &&
                       request.shelf == shelf && request.slot == slot && request.vlan == vlan &&
@@ -201,8 +201,9 @@ Request* Tracker::find_for_reply(const AoeFrame& frame) {
 
 void Tracker::unlink_from_index(std::uint32_t index) {
   const Request& request = requests_[index];
-  std::uint32_t* link =
-      &index_[bucket_of(request.initiator, request.vlan, request.shelf, request.slot, request.tag)];
+  std::uint32_t* link = &index_[address_hash(request.initiator, request.vlan, request.shelf,
+                                             request.slot, request.tag) %
+                                index_.size()];
   while (*link != index) {
     assert(*link != kNone);
     link = &requests_[*link].older;
@@ -238,7 +239,7 @@ void Tracker::give_up_old(Session& session, Nanoseconds now_ns) {
 
 std::uint32_t Tracker::insert(const Request& candidate) {
   const std::uint32_t index = next_slot_;
-  next_slot_ = (next_slot_ + 1) % kRequestsKept;
+  next_slot_ = (next_slot_ + 1) % static_cast<std::uint32_t>(requests_.size());
   Request& place = requests_[index];
   if (place.live) {
     if (place.waiting) {
@@ -260,7 +261,8 @@ std::uint32_t Tracker::insert(const Request& candidate) {
   session.wait_last = index;
   ++session.waiting;
   std::uint32_t& head =
-      index_[bucket_of(place.initiator, place.vlan, place.shelf, place.slot, place.tag)];
+      index_[address_hash(place.initiator, place.vlan, place.shelf, place.slot, place.tag) %
+             index_.size()];
   place.older = head;
   head = index;
   return index;

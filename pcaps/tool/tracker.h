@@ -122,7 +122,8 @@ struct TrackerCounters {
 
 class Tracker {
  public:
-  Tracker();
+  // Fewer requests kept are for tests: what a full table does shows sooner.
+  explicit Tracker(std::uint32_t requests_kept = kRequestsKept);
 
   void add_observer(TrackerObserver* observer) { observers_.push_back(observer); }
   void on_frame(const CapturedFrame& captured);
