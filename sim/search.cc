@@ -303,7 +303,7 @@ int Searcher::run() {
   Json sum;
   sum["summary"] = options_.profile;
   sum["seeds"] = totals_.seeds;
-  sum["failures"] = failures_.size();
+  sum["failures"] = totals_.failures;
   sum["known"] = totals_.known;
   sum["frames"] = totals_.frames;
   sum["events"] = totals_.events;
@@ -318,7 +318,7 @@ int Searcher::run() {
       "prevent\n",
       totals_.seeds, options_.profile, seconds, options_.jobs,
       static_cast<double>(totals_.frames) / seconds, static_cast<double>(totals_.events) / seconds,
-      static_cast<double>(totals_.virtual_ms) / 1e3 / seconds, failures_.size(), totals_.known);
+      static_cast<double>(totals_.virtual_ms) / 1e3 / seconds, totals_.failures, totals_.known);
   int code = kExitGood;
   for (const auto& [seed, line] : failures_) {
     const std::string outcome = line["outcome"];

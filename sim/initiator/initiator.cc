@@ -477,11 +477,13 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
   constexpr std::array<std::uint8_t, 7> kCommands{0, 0, 1, 2, 3, 0x23, 0xf0};
   const auto command = stream.below(8) == 0 ? static_cast<std::uint8_t>(stream.next())
                                             : kCommands[stream.below(kCommands.size())];
-  const bool small_tag = stream.below(2) == 0;
+  // One draw a line: the order in which arguments are evaluated differs between compilers.
+  const std::uint32_t tag =
+      static_cast<std::uint32_t>(stream.below(2) == 0 ? stream.below(16) : stream.next());
+  const std::uint16_t shelf = stream.below(4) == 0 ? std::uint16_t{0xffff} : kShelf;
+  const std::uint8_t slot = stream.below(4) == 0 ? std::uint8_t{0xff} : kSlot;
   Builder frame(storage, ethernet::Network::mac_of(kTargetHost), ethernet::Network::mac_of(host_),
-                stream.below(4) == 0 ? std::uint16_t{0xffff} : kShelf,
-                stream.below(4) == 0 ? std::uint8_t{0xff} : kSlot, static_cast<Command>(command),
-                static_cast<std::uint32_t>(small_tag ? stream.below(16) : stream.next()));
+                shelf, slot, static_cast<Command>(command), tag);
   if (stream.below(4) == 0) {
     storage[14] = std::byte{static_cast<std::uint8_t>(stream.next())};
   }
@@ -490,8 +492,10 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
                                                        0xec, 0xe7, 0xea, 0xe5};
     const std::uint64_t lba =
         stream.below(3) == 0 ? stream.next() >> 16U : stream.below(world_.sectors.sectors() + 4);
-    frame.ata(kAtaCommands[stream.below(kAtaCommands.size())], lba,
-              static_cast<std::uint8_t>(stream.below(2) == 0 ? stream.below(5) : stream.next()));
+    const std::uint8_t ata_command = kAtaCommands[stream.below(kAtaCommands.size())];
+    const auto count =
+        static_cast<std::uint8_t>(stream.below(2) == 0 ? stream.below(5) : stream.next());
+    frame.ata(ata_command, lba, count);
   } else if (command == kExtensions) {
     constexpr std::array<std::string_view, 9> kNames{
         "reset",      "tag_inc_be", "TAG_INC_LE", "tag_random", "coalesced_read",
