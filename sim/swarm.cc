@@ -71,12 +71,12 @@ Swarm draw_swarm(std::uint64_t seed, Profile profile) {
 
 void draw_settings(Settings& settings, std::uint64_t seed) {
   Stream stream(seed, "settings", 0);
-  settings.sectors = static_cast<std::int64_t>(16U << stream.below(4));
+  settings.sectors = std::int64_t{16} << stream.below(4);
   if (stream.below(4) == 0) {
     settings.mtu = 9000;
   }
   settings.pad_to_60 = stream.below(4) == 0 ? 0 : 1;
-  settings.buffer_count = static_cast<std::int64_t>(4U << stream.below(5));
+  settings.buffer_count = std::int64_t{4} << stream.below(5);
   settings.wake_ns = static_cast<std::int64_t>(stream.below(4) == 0 ? 300'000 : 2'000);
   settings.queue_bytes = stream.below(4) == 0 ? 6'000 : 65'536;
   settings.volatile_write_cache = stream.below(3) == 0 ? 1 : 0;
@@ -182,7 +182,7 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
       spec.crc = 1;
     }
   }
-  spec.window = static_cast<std::int64_t>(1U << stream.below(4));
+  spec.window = std::int64_t{1} << stream.below(4);
   spec.rto_ns = span(stream, 2 * kMillisecond, 6);
   spec.retries = stream.below(4) == 0 ? static_cast<std::int64_t>(stream.between(2, 6)) : 0;
   constexpr std::array<std::int64_t, 4> kTagStarts{1, 0xfffffff0, 0x7ffffff0, 0xffff8000};
@@ -219,6 +219,7 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
 
 std::vector<std::string_view> profiles() {
   std::vector<std::string_view> names;
+  names.reserve(kProfiles.size());
   for (const auto& [word, profile] : kProfiles) {
     names.push_back(word);
   }

@@ -346,7 +346,7 @@ void Reference::disk_done(std::uint32_t id, DiskStatus status) {
     const std::uint32_t tag = here.mode == Mode::le ? __builtin_bswap32(found->tag) : found->tag;
     if (status == DiskStatus::ok) {
       here.performed.insert(tag);
-      if (here.performed.size() > 4 * kWindowTags) {
+      if (here.performed.size() > std::size_t{4} * kWindowTags) {
         here.performed.erase(here.performed.begin());
       }
     }
