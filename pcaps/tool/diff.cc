@@ -153,19 +153,8 @@ nlohmann::ordered_json DiffResult::to_json() const {
   j["a"] = side_json(a);
   j["b"] = side_json(b);
   j["paired"] = paired;
-  auto ok = nlohmann::ordered_json::object();
-  auto bad = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < kDifferences; ++i) {
-    const char* name = difference_name(static_cast<Difference>(i));
-    if (allowed[i] != 0) {
-      ok[name] = allowed[i];
-    }
-    if (refused[i] != 0) {
-      bad[name] = refused[i];
-    }
-  }
-  j["allowed_differences"] = ok;
-  j["differences"] = bad;
+  j["allowed_differences"] = difference_counts_json(allowed);
+  j["differences"] = difference_counts_json(refused);
   auto list = nlohmann::ordered_json::array();
   for (const DiffExample& e : examples) {
     list.push_back({{"frame_a", e.frame_a},

@@ -38,8 +38,8 @@ struct DiffExample {
 struct DiffResult {
   DiffSide a, b;
   std::uint64_t paired = 0;
-  std::array<std::uint64_t, kDifferences> allowed{};
-  std::array<std::uint64_t, kDifferences> refused{};
+  DifferenceCounts allowed{};
+  DifferenceCounts refused{};
   std::vector<DiffExample> examples;
 
   [[nodiscard]] bool same() const;

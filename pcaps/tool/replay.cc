@@ -163,19 +163,8 @@ nlohmann::ordered_json ReplayResult::to_json() const {
   j["sectors_equal"] = sectors_equal;
   j["seconds"] = static_cast<double>(took_ns) / 1e9;
   j["target_mac"] = mac_text(target_mac);
-  auto ok = nlohmann::ordered_json::object();
-  auto bad = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < kDifferences; ++i) {
-    const char* name = difference_name(static_cast<Difference>(i));
-    if (allowed[i] != 0) {
-      ok[name] = allowed[i];
-    }
-    if (refused[i] != 0) {
-      bad[name] = refused[i];
-    }
-  }
-  j["allowed_differences"] = ok;
-  j["differences"] = bad;
+  j["allowed_differences"] = difference_counts_json(allowed);
+  j["differences"] = difference_counts_json(refused);
   auto list = nlohmann::ordered_json::array();
   for (const ReplayExample& e : examples) {
     list.push_back({{"frame", e.frame},

@@ -53,8 +53,8 @@ struct ReplayResult {
   std::uint64_t not_compared = 0;  // the captured reply was cut
   std::uint64_t late = 0;          // replies that nobody waited for
   std::uint64_t sectors_equal = 0;
-  std::array<std::uint64_t, kDifferences> allowed{};
-  std::array<std::uint64_t, kDifferences> refused{};
+  DifferenceCounts allowed{};
+  DifferenceCounts refused{};
   std::vector<ReplayExample> examples;
   Nanoseconds took_ns = 0;
   std::uint64_t target_mac = 0;

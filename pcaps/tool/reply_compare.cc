@@ -179,6 +179,16 @@ void compare_extensions(const AoeFrame& a, const AoeFrame& b, DifferenceSet& out
 }
 }  // namespace
 
+nlohmann::ordered_json difference_counts_json(const DifferenceCounts& counts) {
+  auto seen = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < kDifferences; ++i) {
+    if (counts[i] != 0) {
+      seen[difference_name(static_cast<Difference>(i))] = counts[i];
+    }
+  }
+  return seen;
+}
+
 const char* difference_name(Difference difference) {
   return kFacts[static_cast<std::size_t>(difference)].name;
 }

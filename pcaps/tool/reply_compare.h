@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "pcaps/tool/frame.h"
 
 namespace pcaps {
@@ -44,6 +46,11 @@ inline constexpr auto kDifferences = static_cast<std::size_t>(Difference::count)
 using DifferenceSet = std::bitset<kDifferences>;
 
 const char* difference_name(Difference difference);
+
+// How often each difference was seen.
+using DifferenceCounts = std::array<std::uint64_t, kDifferences>;
+// {"name": count} of those that were seen at all.
+nlohmann::ordered_json difference_counts_json(const DifferenceCounts& counts);
 const char* difference_text(Difference difference);
 // Difference::count when there is none of that name.
 Difference find_difference(std::string_view name);
