@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sim/commands.h"
+#include "sim/live/bridge_command.h"
 #include "sim/port/conformance_command.h"
 #include "sim/search.h"
 
@@ -62,6 +63,7 @@ std::pair<unsigned, unsigned> parse_shard(const std::string& text) {
 struct Options {
   sim::WatchOptions watch;
   sim::SearchOptions search;
+  sim::live::BridgeOptions bridge;
   std::string profile = "aoede";
   std::string seeds = "0..1000";
   std::string shard = "0/1";
@@ -91,6 +93,31 @@ void add_watch(CLI::App* command, Options& options) {
 CLI::Option* add_profile(CLI::App* command, Options& options) {
   return command->add_option("--profile", options.profile, "plain, aoede, hostile or corrupt")
       ->capture_default_str();
+}
+
+CLI::App* add_bridge(CLI::App& app, sim::live::BridgeOptions& bridge) {
+  CLI::App* command =
+      app.add_subcommand("bridge", "the same verdicts on a live wire, between two real interfaces");
+  command->add_option("--a", bridge.a, "the interface on the initiator's side")->required();
+  command->add_option("--b", bridge.t, "the interface on the target's side")->required();
+  CLI::Option* profile = command->add_option("--profile", bridge.profile,
+                                             "plain, aoede, hostile, corrupt, or a file of rates");
+  CLI::Option* seed = command->add_option("--seed", bridge.seed, "draws the verdicts");
+  profile->needs(seed);
+  seed->needs(profile);
+  command->add_option("--replay", bridge.replay, "verdicts on frames from this .sim file instead")
+      ->excludes(profile)
+      ->excludes(seed);
+  command->add_option("--record", bridge.record, "write what was done as a .sim file");
+  command->add_option("--pcap", bridge.pcap,
+                      "captures of both sides: PREFIX.a.pcap, PREFIX.b.pcap");
+  command
+      ->add_option("--frames", bridge.frames,
+                   "end after this many AoE frames, when those that wait are out")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--for", bridge.seconds, "end after this many seconds")
+      ->check(CLI::Range(0.001, 1e9));
+  return command;
 }
 
 int command_line(int argc, char** argv) {
@@ -161,8 +188,13 @@ int command_line(int argc, char** argv) {
   hunt->add_option("--seeds", options.hunt_seeds, "how many at most")->capture_default_str();
   add_profile(hunt, options);
 
+  CLI::App* bridge = add_bridge(app, options.bridge);
+
   try {
     app.parse(argc, argv);
+    if (*bridge && options.bridge.replay.empty() && options.bridge.profile.empty()) {
+      throw CLI::RequiredError("--profile with --seed, or --replay");
+    }
     std::tie(options.search.first, options.search.end) = parse_range(options.seeds);
     std::tie(options.search.shard, options.search.shards) = parse_shard(options.shard);
   } catch (const CLI::ParseError& error) {
@@ -200,6 +232,9 @@ int command_line(int argc, char** argv) {
   }
   if (*hashes) {
     return sim::check_hashes(options.hashes, options.bless);
+  }
+  if (*bridge) {
+    return sim::live::run_bridge(options.bridge);
   }
   if (*conformance) {
     return sim::port::run_conformance(options.mtu, options.paths, options.verbose);

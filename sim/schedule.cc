@@ -150,16 +150,8 @@ class Line {
 
   Nanoseconds duration(std::string_view what) {
     const std::string_view text = word(what);
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    constexpr std::array<std::pair<std::string_view, Nanoseconds>, 4> kUnits{
-        {{"ns", 1}, {"us", kMicrosecond}, {"ms", kMillisecond}, {"s", kSecond}}};
-    for (const auto& [name, factor] : kUnits) {
-      if (error == std::errc{} && name == unit && value >= 0 &&
-          value <= 1'000'000 * kSecond / factor) {
-        return value * factor;
-      }
+    if (const std::optional<Nanoseconds> value = parse_duration(text)) {
+      return *value;
     }
     fail(fmt::format("{} must be a duration such as 20ms, not \"{}\" (units: ns us ms s)", what,
                      text));
@@ -549,6 +541,21 @@ std::string Schedule::link_name(LinkId link) const {
 
 Schedule parse_schedule(std::string_view text) {
   return Parser().parse(text);
+}
+
+std::optional<Nanoseconds> parse_duration(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  constexpr std::array<std::pair<std::string_view, Nanoseconds>, 4> kUnits{
+      {{"ns", 1}, {"us", kMicrosecond}, {"ms", kMillisecond}, {"s", kSecond}}};
+  for (const auto& [name, factor] : kUnits) {
+    if (error == std::errc{} && name == unit && value >= 0 &&
+        value <= 1'000'000 * kSecond / factor) {
+      return value * factor;
+    }
+  }
+  return std::nullopt;
 }
 
 std::string print_schedule(const Schedule& schedule) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -199,6 +200,8 @@ Schedule parse_schedule(std::string_view text);
 std::string print_schedule(const Schedule& schedule);
 
 std::string print_duration(Nanoseconds duration);
+// "20ms"; none when it is no duration, or too long.
+std::optional<Nanoseconds> parse_duration(std::string_view text);
 std::string_view frame_fault_name(FrameFaultKind kind);
 std::string_view disk_fault_name(DiskFaultKind kind);
 std::string_view host_event_name(HostEventKind kind);
