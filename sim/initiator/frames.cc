@@ -138,13 +138,29 @@ void Builder::pad() {
 }
 
 std::array<std::byte, kCrcBytes> crc8x4(Bytes body) {
-  std::array<std::uint8_t, kCrcBytes> lanes{0xff, 0xff, 0xff, 0xff};
-  for (std::size_t i = 0; i < body.size(); ++i) {
-    lanes[i % kCrcBytes] = kCrcTable[lanes[i % kCrcBytes] ^ static_cast<std::uint8_t>(body[i])];
+  // A variable a lane, since no lane waits for another: in an array each byte would go through
+  // memory.
+  std::uint8_t first = 0xff;
+  std::uint8_t second = 0xff;
+  std::uint8_t third = 0xff;
+  std::uint8_t fourth = 0xff;
+  const auto next = [](std::uint8_t lane, std::byte byte) {
+    return kCrcTable[lane ^ static_cast<std::uint8_t>(byte)];
+  };
+  std::size_t i = 0;
+  for (; i + kCrcBytes <= body.size(); i += kCrcBytes) {
+    first = next(first, body[i]);
+    second = next(second, body[i + 1]);
+    third = next(third, body[i + 2]);
+    fourth = next(fourth, body[i + 3]);
+  }
+  std::array<std::uint8_t, kCrcBytes> lanes{first, second, third, fourth};
+  for (std::size_t lane = 0; i < body.size(); ++i, ++lane) {
+    lanes[lane] = next(lanes[lane], body[i]);
   }
   std::array<std::byte, kCrcBytes> result{};
-  for (std::size_t i = 0; i < kCrcBytes; ++i) {
-    result[i] = std::byte{lanes[i]};
+  for (std::size_t lane = 0; lane < kCrcBytes; ++lane) {
+    result[lane] = std::byte{lanes[lane]};
   }
   return result;
 }
