@@ -112,8 +112,7 @@ void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
                        offset_bytes);
       break;
     case engine::DiskOpKind::flush:
-      operation.bytes = 0;
-      ::io_prep_fdsync(&operation.control, image_fd_);
+      assert(false && "a flush goes with the next group");
       break;
   }
   ::io_set_eventfd(&operation.control, event_fd_.get());
@@ -121,19 +120,22 @@ void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
 }
 
 void AioDisk::start(std::span<const engine::DiskOp> operations) {
+  bool flushes = false;
   for (const auto& wanted : operations) {
-    Operation& operation = take_free();
-    if (wanted.kind == engine::DiskOpKind::flush && !fdsync_works_) {
-      operation.id = wanted.id;
-      operation.bytes = 0;
-      operation.write = false;
-      finish(operation, calls_.sync_data(image_fd_));
+    if (wanted.kind == engine::DiskOpKind::flush) {
+      ++outstanding_;
+      written_.push_back(wanted.id);
+      flushes = true;
       continue;
     }
+    Operation& operation = take_free();
     prepare(operation, wanted);
     waiting_.push_back(&operation.control);
   }
   submit_waiting();
+  if (flushes) {
+    sync_group();
+  }
 }
 
 void AioDisk::submit_waiting() {
@@ -167,7 +169,12 @@ void AioDisk::finish(Operation& operation, std::int64_t result) {
     ++counters_.short_transfers;
     completion.status = engine::DiskStatus::io_error;
   }
+  if (operation.doomed && completion.status == engine::DiskStatus::ok) {
+    ++counters_.errors;
+    completion.status = engine::DiskStatus::io_error;
+  }
   operation.busy = false;
+  operation.doomed = false;
   free_.push_back(static_cast<std::uint32_t>(&operation - operations_.data()));
   const bool must_wait = operation.write && completion.status == engine::DiskStatus::ok &&
                          durability_ == WriteDurability::synced_in_groups;
@@ -178,7 +185,8 @@ void AioDisk::finish(Operation& operation, std::int64_t result) {
   }
 }
 
-// Writes that ended while a sync was in flight are not covered by it: they make the next group.
+// What ended, or was asked for, while a sync was in flight is not covered by it: it makes the next
+// group.
 void AioDisk::sync_group() {
   if (written_.empty() || !syncing_.empty()) {
     return;
@@ -203,9 +211,34 @@ void AioDisk::sync_group() {
   }
 }
 
+// A write that ended before the failure was told may be what the failure is about, whichever group
+// it belongs to. What was answered before it was durable cannot be failed any more: then no flush
+// is good again, for the reply that said so may be lost, and another initiator never saw it.
+void AioDisk::fail_what_may_be_lost(std::int64_t result) {
+  ++counters_.errors;
+  if (durability_ == WriteDurability::by_flush && lost_result_ == 0) {
+    lost_result_ = result;
+  }
+  syncing_.insert(syncing_.end(), written_.begin(), written_.end());
+  written_.clear();
+  if (durability_ != WriteDurability::synced_in_groups) {
+    return;
+  }
+  for (Operation& operation : operations_) {
+    operation.doomed = operation.busy && operation.write;
+  }
+  for (iocb* control : waiting_) {
+    static_cast<Operation*>(control->data)->doomed = false;
+  }
+}
+
 void AioDisk::finish_group(std::int64_t result) {
   ++counters_.group_syncs;
-  counters_.errors += result < 0 ? 1 : 0;
+  if (result < 0) {
+    fail_what_may_be_lost(result);
+  } else {
+    result = lost_result_;
+  }
   for (const auto id : syncing_) {
     finished_.push_back({id, result < 0 ? status_of(result) : engine::DiskStatus::ok});
   }
@@ -241,8 +274,8 @@ void AioDisk::reap(std::vector<DiskCompletion>& completions) {
 
 bool AioDisk::sync_now() {
   const int result = calls_.sync_data(image_fd_);
-  errno = -result;
-  return result == 0;
+  errno = -static_cast<int>(lost_result_ != 0 ? lost_result_ : result);
+  return errno == 0;
 }
 
 }  // namespace target::linux_shell

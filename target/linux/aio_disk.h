@@ -2,6 +2,10 @@
 // what the kernel's results mean as a DiskStatus; it must never know the protocol nor the order
 // that operations need (operations that overlap are never in flight together: the engine sees to
 // it).
+//
+// At most one sync is in flight, and flushes and groups of writes share it: the kernel tells a
+// failed write-back to one sync of a descriptor only and takes the lost pages for clean, so that a
+// second one beside it, or after it, succeeds and proves nothing.
 #pragma once
 
 #include <libaio.h>
@@ -35,7 +39,8 @@ struct DiskCompletion {
 
 // When a write counts as done.
 enum class WriteDurability : std::uint8_t {
-  as_opened,  // when the kernel says so: O_DSYNC makes that durable, without it it is a cache
+  as_opened,         // when the kernel says so: O_DSYNC makes that durable
+  by_flush,          // the same without O_DSYNC: it is a cache, and only a flush makes it durable
   synced_in_groups,  // when an fdatasync that began after it has ended: one for all that wait
 };
 
@@ -74,7 +79,8 @@ class AioDisk {
   [[nodiscard]] bool flushes_asynchronously() const { return fdsync_works_; }
   [[nodiscard]] const DiskCounters& counters() const { return counters_; }
 
-  // Makes everything written durable, waiting for it; false (and errno) when the kernel fails it.
+  // Makes everything written durable, waiting for it; false (and errno) when the kernel fails it,
+  // or when something that was answered as written has been lost before.
   bool sync_now();
 
  private:
@@ -84,6 +90,7 @@ class AioDisk {
     std::uint64_t bytes = 0;
     bool write = false;
     bool busy = false;
+    bool doomed = false;  // a sync failed while it was in the kernel
   };
 
   void detect_fdsync();
@@ -93,6 +100,7 @@ class AioDisk {
   Operation& take_free();
   void sync_group();
   void finish_group(std::int64_t result);
+  void fail_what_may_be_lost(std::int64_t result);
 
   int image_fd_;
   std::string image_name_;
@@ -105,9 +113,10 @@ class AioDisk {
   std::deque<iocb*> waiting_;        // prepared, not yet in the kernel
   std::vector<DiskCompletion> finished_;
   WriteDurability durability_;
-  std::vector<std::uint32_t> written_;  // ids of writes that wait for the next group
+  std::vector<std::uint32_t> written_;  // ids of writes and flushes that wait for the next group
   std::vector<std::uint32_t> syncing_;  // ids of the group whose fdatasync is in flight
   iocb group_sync_{};                   // its completion carries no Operation
+  std::int64_t lost_result_ = 0;        // by_flush: what the first sync that failed said; 0: none
   std::vector<iocb*> batch_;
   std::vector<io_event> events_;
   std::size_t outstanding_ = 0;

@@ -63,6 +63,13 @@ class ScriptedCalls : public AioCalls {
       events[static_cast<std::size_t>(i)].res = static_cast<unsigned long>(results.front());
       results.pop_front();
     }
+    for (int i = 0; i < count; ++i) {
+      if (events[static_cast<std::size_t>(i)].obj->aio_lio_opcode == IO_CMD_FDSYNC &&
+          !sync_results.empty()) {
+        events[static_cast<std::size_t>(i)].res = static_cast<unsigned long>(sync_results.front());
+        sync_results.pop_front();
+      }
+    }
     return count;
   }
   int sync_data(int fd) override {
@@ -71,6 +78,7 @@ class ScriptedCalls : public AioCalls {
   }
   std::deque<int> script;
   std::deque<long> results;
+  std::deque<long> sync_results;  // those of asynchronous syncs alone
   std::vector<std::size_t> sizes;
   int syncs = 0;
   int sync_result = 0;
@@ -301,6 +309,61 @@ TEST_F(AioDiskTest, AFailedSyncFailsItsWholeGroup) {
   EXPECT_EQ(calls_.syncs, 1);
   ASSERT_EQ(done.size(), 2U);
   EXPECT_EQ(done[1].status, DiskStatus::no_space);
+}
+
+// The kernel tells a failed write-back to one sync only, and takes the lost pages for clean: the
+// next sync succeeds, and proves nothing about a write that ended before the failure was told.
+TEST_F(AioDiskTest, AFailedSyncFailsTheWritesThatEndedWhileItRan) {
+  durability_ = WriteDurability::synced_in_groups;
+  open();
+  const AlignedBuffer a(1, 0xA1), b(1, 0xB1);
+  std::vector<DiskCompletion> done;
+  calls_.sync_results = {-EIO};
+  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
+  while (calls_.sizes.size() < 2) {  // the write, then its sync
+    disk_->reap(done);
+  }
+  disk_->start({{operation(2, DiskOpKind::write, 2, b)}});
+  done = wait_all();
+  ASSERT_EQ(done.size(), 2U);
+  EXPECT_EQ(done[0].status, DiskStatus::io_error);
+  EXPECT_EQ(done[1].status, DiskStatus::io_error);
+  // What begins after the failure is not touched by it.
+  disk_->start({{operation(3, DiskOpKind::write, 3, a)}});
+  EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
+}
+
+TEST_F(AioDiskTest, AFailedFlushFailsTheWritesBesideIt) {
+  durability_ = WriteDurability::synced_in_groups;
+  open();
+  const AlignedBuffer a(1, 0xA1);
+  calls_.sync_results = {-EIO};
+  disk_->start({{DiskOp{1, DiskOpKind::flush, 0, 0, {}}, operation(2, DiskOpKind::write, 2, a),
+                 DiskOp{3, DiskOpKind::flush, 0, 0, {}}}});
+  const auto done = wait_all();
+  ASSERT_EQ(done.size(), 3U);
+  for (const auto& one : done) {
+    EXPECT_EQ(one.status, DiskStatus::io_error) << one.id;
+  }
+}
+
+// The writes were answered as good, and the reply that says they are lost may itself be lost: the
+// initiator that repeats its flush, and the one beside it, must hear it too.
+TEST_F(AioDiskTest, ACacheThatLostWritesNeverFlushesWellAgain) {
+  durability_ = WriteDurability::by_flush;
+  open();
+  const AlignedBuffer a(1, 0xA1);
+  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
+  EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
+  calls_.sync_results = {-EIO};
+  disk_->start({{DiskOp{2, DiskOpKind::flush, 0, 0, {}}}});
+  EXPECT_EQ(wait_all().at(0).status, DiskStatus::io_error);
+  disk_->start({{DiskOp{3, DiskOpKind::flush, 0, 0, {}}, operation(4, DiskOpKind::write, 1, a)}});
+  for (const auto& one : wait_all()) {
+    EXPECT_EQ(one.status, one.id == 3 ? DiskStatus::io_error : DiskStatus::ok);
+  }
+  EXPECT_FALSE(disk_->sync_now());
+  EXPECT_EQ(errno, EIO);
 }
 
 TEST_F(AioDiskTest, AFullFileSystemIsNoSpace) {

@@ -109,10 +109,11 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
   // Direct writes are durable one by one (O_DSYNC), and the kernel carries them out asynchronously.
   // On the page cache O_DSYNC would make io_submit wait for every single one: a group is as
   // durable.
-  const bool groups = !options_.direct && !options_.write_cache;
-  disk_ = std::make_unique<AioDisk>(
-      image_.fd.get(), options_.file, config.operations_max,
-      groups ? WriteDurability::synced_in_groups : WriteDurability::as_opened, aio_calls_);
+  const auto durability = options_.write_cache ? WriteDurability::by_flush
+                          : options_.direct    ? WriteDurability::as_opened
+                                               : WriteDurability::synced_in_groups;
+  disk_ = std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max,
+                                    durability, aio_calls_);
   for (Port& port : ports_) {
     watch_port(port);
   }
