@@ -93,13 +93,15 @@ void EventLoop::run_once(engine::Nanoseconds deadline) {
   const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsPerWait, only_look ? 0 : -1);
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<std::size_t>(i)];
-    if (event.data.u64 == kTimerToken) {
+    // A copy: the kernel packs the structure, and nothing may refer to a misaligned member.
+    const Token token = event.data.u64;
+    if (token == kTimerToken) {
       std::uint64_t expirations = 0;
       [[maybe_unused]] const ssize_t got = ::read(timer_.get(), &expirations, sizeof expirations);
       armed_ = engine::kNever;
       continue;
     }
-    const auto entry = entries_.find(event.data.u64);
+    const auto entry = entries_.find(token);
     if (entry == entries_.end()) {
       continue;  // a handler before it took it away
     }
