@@ -151,8 +151,9 @@ engine::EngineConfig Export::engine_config() const {
 
 void Export::open_port(Port& port) {
   assert(port.facts);
-  port.ring = std::make_unique<PacketRing>(
-      port.name, *port.facts, RingAddress{options_.shelf, options_.slot}, options_.buffer_count);
+  port.ring = std::make_unique<PacketRing>(port.name, *port.facts,
+                                           RingAddress{options_.shelf, options_.slot},
+                                           options_.buffer_count, port.configured.mac);
   port.sender =
       std::make_unique<PacketSender>(port.name, *port.facts, port.configured.mac, send_calls_);
 }
@@ -442,7 +443,18 @@ bool Export::sync() {
 }
 
 void Export::prove_state_is_writable() {
-  if (store_ && store_->save(loaded_) != engine::DiskStatus::ok) {
+  if (!store_) {
+    return;
+  }
+  // Only now: a lock that root makes in another user's directory would shut that user out.
+  state_lock_ = lock_state(options_.state_dir, options_.shelf, options_.slot);
+  if (store_->load() != loaded_) {
+    throw StartError(
+        fmt::format("state directory {}: another target changed the state of {} just "
+                    "now: start again",
+                    options_.state_dir, name_));
+  }
+  if (store_->save(loaded_) != engine::DiskStatus::ok) {
     throw StartError(
         fmt::format("{}: let the user who runs aoe-target write there (as root it gives up the "
                     "right to write into other users' directories)",

@@ -30,8 +30,8 @@ class Export {
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;
 
-  // With the privileges that the export will run with: can it still save its state? Throws
-  // StartError.
+  // With the privileges that the export will run with: locks the state file, and can it still be
+  // saved? Throws StartError.
   void prove_state_is_writable();
 
   // Does what is due now. True: more frames wait, call again without waiting.
@@ -106,6 +106,7 @@ class Export {
   Image image_;
   AioCalls aio_calls_;
   SendCalls send_calls_;
+  UniqueFd state_lock_;
   std::unique_ptr<StateDirectory> state_directory_;
   std::unique_ptr<StateStore> store_;
   engine::PersistentState loaded_;

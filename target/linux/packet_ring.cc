@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 
 #include "target/linux/start_error.h"
 
@@ -61,15 +62,11 @@ sock_filter jump(std::uint16_t test, std::uint32_t value, std::uint8_t yes, std:
   return {static_cast<std::uint16_t>(BPF_JMP | test | BPF_K), yes, no, value};
 }
 
-// The kernel takes the tag off a frame of a VLAN that nobody here listens to and then marks the
-// frame as another host's. A group address, or our own, is never another host's: such a frame had a
-// tag, and is not for us.
-auto make_filter(const wire::MacAddress& own, RingAddress address) {
-  const auto& o = own.octets;
-  const std::uint32_t own_high =
-      (std::uint32_t{o[0]} << 24) | (std::uint32_t{o[1]} << 16) | (std::uint32_t{o[2]} << 8) | o[3];
-  const std::uint32_t own_low = (std::uint32_t{o[4]} << 8) | o[5];
-  std::array<sock_filter, 21> program = {{
+// What the kernel marks as another host's is not for us, and must not take a slot from what is: a
+// frame to another station, which a promiscuous interface delivers and the engine ignores, or a
+// frame of a VLAN that nobody here listens to, whose tag the kernel has taken off already.
+auto make_filter(RingAddress address) {
+  std::array<sock_filter, 15> program = {{
       load(BPF_H, kOffsetEtherType),
       jump(BPF_JEQ, kEtherTypeAoe, kNext, kDrop),
       load(BPF_B, kOffsetFlags),
@@ -83,13 +80,7 @@ auto make_filter(const wire::MacAddress& own, RingAddress address) {
       load(BPF_B, kAncillary + SKF_AD_VLAN_TAG_PRESENT),
       jump(BPF_JEQ, 0, kNext, kDrop),
       load(BPF_B, kAncillary + SKF_AD_PKTTYPE),
-      jump(BPF_JEQ, PACKET_OTHERHOST, kNext, kAccept),
-      load(BPF_B, 0),
-      jump(BPF_JSET, 0x01, kDrop, kNext),
-      load(BPF_W, 0),
-      jump(BPF_JEQ, own_high, kNext, kAccept),
-      load(BPF_H, 4),
-      jump(BPF_JEQ, own_low, kDrop, kAccept),
+      jump(BPF_JEQ, PACKET_OTHERHOST, kDrop, kAccept),
       {BPF_RET | BPF_K, 0, 0, 0},
   }};
   // The drop stands at the end of the array above, the accept right behind it.
@@ -162,8 +153,11 @@ RingLayout ring_layout(std::uint32_t mtu, std::uint16_t slots) {
 }
 
 PacketRing::PacketRing(const std::string& interface_name, const InterfaceFacts& facts,
-                       RingAddress address, std::uint16_t slots)
-    : layout_(ring_layout(facts.mtu, slots)), slots_(slots) {
+                       RingAddress address, std::uint16_t slots, const wire::MacAddress& configured)
+    : layout_(ring_layout(facts.mtu, slots)),
+      slots_(slots),
+      own_(facts.mac),
+      configured_(configured) {
   open(interface_name, facts, address);
 }
 
@@ -202,7 +196,7 @@ void PacketRing::open(const std::string& interface_name, const InterfaceFacts& f
                     interface_name, slots_, errno_text(errno)));
   }
   memory_ = static_cast<std::byte*>(memory);
-  auto filter = make_filter(facts.mac, address);
+  auto filter = make_filter(address);
   const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
   set_option(fd_.get(), SOL_SOCKET, SO_ATTACH_FILTER, program, interface_name + ": frame filter");
   sockaddr_ll local{};
@@ -245,7 +239,11 @@ std::optional<std::span<const std::byte>> PacketRing::front() {
     return std::nullopt;
   }
   ++counters_.frames;
-  return std::span<const std::byte>(slot + header->tp_mac, header->tp_snaplen);
+  std::byte* frame = slot + header->tp_mac;
+  if (own_ != configured_ && std::memcmp(frame, own_.octets.data(), own_.octets.size()) == 0) {
+    std::memcpy(frame, configured_.octets.data(), configured_.octets.size());
+  }
+  return std::span<const std::byte>(frame, header->tp_snaplen);
 }
 
 void PacketRing::pop() {

@@ -47,9 +47,13 @@ struct RingAddress {
 
 class PacketRing {
  public:
-  // Throws StartError.
+  // configured: the address that frames for this station carry as destination when they are handed
+  // out, also when the interface has another one by now (see PacketSender). Throws StartError.
   PacketRing(const std::string& interface_name, const InterfaceFacts& facts, RingAddress address,
-             std::uint16_t slots);
+             std::uint16_t slots, const wire::MacAddress& configured);
+  PacketRing(const std::string& interface_name, const InterfaceFacts& facts, RingAddress address,
+             std::uint16_t slots)
+      : PacketRing(interface_name, facts, address, slots, facts.mac) {}
   ~PacketRing();
   PacketRing(const PacketRing&) = delete;
   PacketRing& operator=(const PacketRing&) = delete;
@@ -81,6 +85,8 @@ class PacketRing {
   std::uint32_t slots_ = 0;
   std::uint32_t head_ = 0;
   std::byte* memory_ = nullptr;
+  wire::MacAddress own_;
+  wire::MacAddress configured_;
   RingCounters counters_;
 };
 

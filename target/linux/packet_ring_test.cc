@@ -162,6 +162,20 @@ TEST_F(PacketRingTest, LeavesOtherEtherTypesTagsAndShortFramesOut) {
   EXPECT_EQ(tags_up_to(ring, kBarrier), (std::vector<std::uint32_t>{1}));
 }
 
+TEST_F(PacketRingTest, AFrameForAnotherStationTakesNoSlot) {
+  enter();
+  const auto facts = facts_of("tgt0");
+  PacketRing ring("tgt0", facts, {1, 1}, 64);
+  const RawPort initiator("ini0");
+  ip("link set tgt0 promisc on");
+  auto other = facts.mac;
+  other.octets[5] ^= 1U;
+  initiator.send(make_request({.tag = 100, .destination = other}, kNoArgument));
+  initiator.send(make_request({.tag = 1, .destination = facts.mac}, kNoArgument));
+  initiator.send(make_request({.tag = kBarrier}, kNoArgument));
+  EXPECT_EQ(tags_up_to(ring, kBarrier), (std::vector<std::uint32_t>{1}));
+}
+
 TEST_F(PacketRingTest, IgnoresWhatThisMachineSendsItself) {
   enter();
   PacketRing ring("tgt0", facts_of("tgt0"), {1, 1}, 64);

@@ -102,6 +102,7 @@ class Program {
     }
     return line;
   }
+  void close_output() { out_.reset(); }
   [[nodiscard]] pid_t pid() const { return pid_; }
 
   static constexpr int kReadyFd = 42;
@@ -328,6 +329,47 @@ TEST_F(ProgramTest, ServesAgainWhenTheInterfaceComesBack) {
   for (std::size_t i = 0; i < 6; ++i) {
     EXPECT_EQ(reply[6 + i], static_cast<std::byte>(now.mac.octets[i]));
   }
+  // An initiator answers to the address that it saw.
+  (void)ask(RawPort("ini0"), make_request({.tag = 3, .destination = now.mac}, kConfigRead));
+}
+
+TEST_F(ProgramTest, AStateFileHasOneOwner) {
+  Program first(command({"--state-dir", directory_.path()}));
+  ASSERT_TRUE(first.ready());
+  image_ = directory_.image("other", 64 * 512);
+  Program check(command({"--state-dir", directory_.path(), "--check"}));
+  EXPECT_EQ(check.wait(), 0);
+  Program second(command({"--state-dir", directory_.path()}));
+  ASSERT_FALSE(second.ready());
+  EXPECT_EQ(second.wait(), 2);
+  EXPECT_THAT(second.errors(), HasSubstr("another target keeps the state of e1.1 there"));
+}
+
+TEST_F(ProgramTest, OutlivesTheReaderOfItsOutput) {
+  const auto control = directory_ / "control";
+  std::string text;
+  for (const std::string slot : {"1", "2", "3", "4", "5", "6"}) {  // more than the buffer of stdout
+    text += "[[export]]\nfile = \"" + directory_.image("image" + slot, 512) +
+            "\"\ninterface = [\"tgt0\"]\nshelf = 1\nslot = " + slot + "\n";
+  }
+  Program target({AOE_TARGET_PROGRAM, "--config", directory_.text("t.toml", text), "--control",
+                  control, "--ready-fd", std::to_string(Program::kReadyFd)});
+  ASSERT_TRUE(target.ready());
+  target.close_output();
+  target.signal(SIGUSR1);
+  EXPECT_THAT(ask_control(control, "counters\n"), HasSubstr("e1.6"));
+  target.signal(SIGTERM);
+  EXPECT_EQ(target.wait(), 0);
+}
+
+TEST_F(ProgramTest, NamesAFileThatIsNotUtf8) {
+  const auto control = directory_ / "control";
+  image_ = directory_.image("caf\xe9", 64 * 512);
+  Program target(command({"--control", control}));
+  ASSERT_TRUE(target.ready());
+  EXPECT_THAT(ask_control(control, "exports\n"), HasSubstr("\xef\xbf\xbd"));
+  target.signal(SIGTERM);
+  EXPECT_EQ(target.wait(), 0);
 }
 
 TEST_F(ProgramTest, SeveralExportsOnSeveralInterfacesFromAFile) {
@@ -457,7 +499,7 @@ TEST_F(OrdinaryUserTest, RootRefusesAStateDirectoryItCannotUseLater) {
   Program target(command({"--state-dir", directory_.path()}));
   EXPECT_FALSE(target.ready());
   EXPECT_EQ(target.wait(), 2);
-  EXPECT_THAT(target.errors(), HasSubstr("cannot create the new file"));
+  EXPECT_THAT(target.errors(), HasSubstr("let the user who runs aoe-target write there"));
 }
 
 }  // namespace

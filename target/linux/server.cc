@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -29,6 +30,17 @@ constexpr engine::Nanoseconds kLastSend_ns = 1'000'000'000;
 
 constexpr int kExitGood = 0;
 constexpr int kExitFailed = 1;
+
+// A reader that has gone away is no reason to stop serving.
+void print_line(std::FILE* stream, const std::string& line) {
+  std::fputs((line + "\n").c_str(), stream);
+  std::fflush(stream);
+}
+
+// A name of a file or an interface is bytes, and JSON is UTF-8.
+std::string to_line(const nlohmann::ordered_json& value) {
+  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
 
 UniqueFd open_signals() {
   sigset_t signals;
@@ -90,8 +102,8 @@ class Server {
 
   void tell_ready() const {
     for (const auto& one : exports_) {
-      fmt::print(stderr, "ready: {} on {}, {} sectors\n", one->name(), one->interface_list(),
-                 one->sectors());
+      print_line(stderr, fmt::format("ready: {} on {}, {} sectors", one->name(),
+                                     one->interface_list(), one->sectors()));
     }
     if (options_.ready_fd >= 0) {
       if (::write(options_.ready_fd, "\n", 1) != 1) {
@@ -105,8 +117,7 @@ class Server {
     signalfd_siginfo info{};
     while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       if (info.ssi_signo == SIGUSR1) {
-        fmt::print("{}\n", counters());
-        std::fflush(stdout);
+        print_line(stdout, counters());
       } else if (!ending_) {
         spdlog::info("ending on signal {}", info.ssi_signo);
         ending_ = true;
@@ -129,7 +140,7 @@ class Server {
     for (const auto& one : exports_) {
       all.push_back(one->counters());
     }
-    return nlohmann::ordered_json{{"exports", all}}.dump();
+    return to_line({{"exports", all}});
   }
 
   std::string answer(std::string_view question) {
@@ -141,7 +152,7 @@ class Server {
       for (const auto& one : exports_) {
         all.push_back(one->describe());
       }
-      return nlohmann::ordered_json{{"exports", all}}.dump();
+      return to_line({{"exports", all}});
     }
     return "error: unknown question: ask 'counters' or 'exports'";
   }

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -191,6 +192,25 @@ std::variant<engine::PersistentState, std::string> decode_state(std::uint16_t sh
 
 std::unique_ptr<StateDirectory> open_state_directory(const std::string& path) {
   return std::make_unique<RealDirectory>(path);
+}
+
+UniqueFd lock_state(const std::string& directory_name, std::uint16_t shelf, std::uint8_t slot) {
+  const auto name = export_name(shelf, slot);
+  const auto path = fmt::format("{}/{}.state.lock", directory_name, name);
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) {
+    throw StartError(
+        fmt::format("{}: {}: let the user who runs aoe-target write there (as root it gives up the "
+                    "right to write into other users' directories)",
+                    path, errno_text(errno)));
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw StartError(fmt::format(
+        "state directory {}: {}: stop that one first, or choose another directory", directory_name,
+        errno == EWOULDBLOCK ? fmt::format("another target keeps the state of {} there", name)
+                             : fmt::format("cannot lock {}: {}", path, errno_text(errno))));
+  }
+  return fd;
 }
 
 StateStore::StateStore(StateDirectory& directory, std::string directory_name, std::uint16_t shelf,

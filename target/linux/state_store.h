@@ -17,7 +17,8 @@
 //     20+C   6*M  mask list
 //  20+C+6M   6*R  reserve list
 //      end     4  CRC-32 (ISO-HDLC, as in zip and Ethernet) of everything before it
-// The name: e<shelf>.<slot>.state, and e<shelf>.<slot>.state.new while it is being written.
+// The name: e<shelf>.<slot>.state, and e<shelf>.<slot>.state.new while it is being written. Beside
+// it lies e<shelf>.<slot>.state.lock, empty, held with flock(2) by the target that owns the file.
 #pragma once
 
 #include <cstddef>
@@ -61,6 +62,10 @@ class StateDirectory {
 
 // A real directory, held open. Throws StartError when it cannot be opened.
 std::unique_ptr<StateDirectory> open_state_directory(const std::string& path);
+
+// Keeps a second target from writing the same file: the two would mix their bytes. Held as long as
+// the descriptor. Throws StartError when another target has it.
+UniqueFd lock_state(const std::string& directory_name, std::uint16_t shelf, std::uint8_t slot);
 
 class StateStore {
  public:
