@@ -91,7 +91,7 @@ void add_run(CLI::App& app, Options& o) {
   app.add_option(
          "--scratch", o.scratch,
          "Sectors that may be written to, saved before and restored after (default: the disk's "
-         "last 2048)")
+         "last 2048; on a disk above 2^28 sectors the last 2048 below 2^28 and 64 above)")
       ->type_name("LBA:COUNT");
   app.add_option(
          "--fail-on", o.fail_on,
@@ -489,7 +489,12 @@ int dispatch(int argc, char** argv) {
       "Exit codes: 0 good; 1 a MUST (or what Linux needs) failed, or the baseline is not met; 2 "
       "usage; "
       "3 no target;\n4 inconclusive; 5 an error of the suite; 77 everything was skipped.\n"
-      "Only reads, unless --allow says more.");
+      "Only reads, unless --allow says more. What it changes then (config string, mask and reserve "
+      "lists,\nscratch sectors) it keeps in memory and puts back at the end, after Ctrl-C and "
+      "TERM, "
+      "too. After kill -9\nor a crash of this machine nothing is put back: name a --scratch that "
+      "you "
+      "can do without.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

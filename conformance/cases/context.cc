@@ -20,6 +20,7 @@ constexpr int64_t kGraceMinNs = 2 * kNsPerMs;
 constexpr int64_t kGraceMaxNs = 200 * kNsPerMs;
 constexpr int64_t kPatienceMinNs = 30 * kNsPerMs;
 constexpr int64_t kPatienceMaxNs = 1000 * kNsPerMs;
+constexpr int64_t kWriteWaitMinNs = 1000 * kNsPerMs;
 constexpr int64_t kBarrierWaitNs = 1500 * kNsPerMs;  // above the pause of a congestion probe
 constexpr unsigned kBarrierAttempts = 3;
 constexpr int64_t kStartWaitNs = 5 * port::kNsPerSecond;
@@ -52,6 +53,14 @@ std::string indent(const std::string& text) {
 }
 
 }  // namespace
+
+Scratch default_scratch(uint64_t disk_sectors) {
+  constexpr uint64_t below = 2048;
+  constexpr uint64_t beyond_28 = 64;
+  const uint64_t reached = std::min(disk_sectors, kLba28End);
+  const uint64_t first = reached - std::min(reached, below);
+  return {first, std::min(disk_sectors, reached + beyond_28) - first};
+}
 
 uint64_t Exchange::field(F id) const {
   return reply ? get(*reply, id).value_or(~uint64_t{0}) : ~uint64_t{0};
@@ -172,7 +181,10 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
   // time. All others are answered from memory: once a barrier behind them is answered, nothing more
   // will come.
   const bool waits = get(request, F::command) == codec::command::ata;
+  const bool writes =
+      waits && codec::is_ata_write(static_cast<uint8_t>(get(request, F::ata_command).value_or(0)));
   int64_t wait_ns = context_.patience_ns();
+  const int64_t first_ns = context_.now_ns();
   for (unsigned i = 0; i < attempts; ++i) {
     x.sent_ns = context_.now_ns();
     ++x.sent;
@@ -180,9 +192,15 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
     if (i > 0 && !waits && x.strays.empty() && context_.barrier()) {
       wait_ns = context_.grace_ns();
     }
+    if (writes && attempts > 1 && i + 1 == attempts) {  // a disk may have become slow meanwhile
+      wait_ns = std::max(wait_ns, context_.scaled(kWriteWaitMinNs));
+    }
     context_.pump(context_.now_ns() + wait_ns, take);
     if (x.answered()) {
       context_.shared_.repeats += i > 0 ? 1 : 0;
+      if (writes && seen::good_ata(x)) {
+        context_.write_ns_ = std::max(context_.write_ns_, x.replied_ns - first_ns);
+      }
       return x;
     }
     wait_ns *= 2;
@@ -284,7 +302,11 @@ int64_t Context::grace_ns() const {
   return scaled(std::clamp(4 * rtt_ns_, kGraceMinNs, kGraceMaxNs));
 }
 int64_t Context::patience_ns() const {
-  return scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs));
+  return std::max(scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs)), disk_wait_ns());
+}
+int64_t Context::disk_wait_ns() const {
+  constexpr int64_t times = 4;
+  return scaled(times * write_ns_);
 }
 
 // The last line of defence of somebody's data, whatever a case means to send: nothing that changes
@@ -316,16 +338,40 @@ void Context::refuse_harm(BytesView frame) const {
   if (!writes) {
     return;
   }
-  constexpr uint64_t lba28_mask = (1ULL << 28) - 1;
+  // Command and E flag both have their say in how wide the LBA is. A target that has not shown that
+  // it keeps all of a 48-bit LBA may cut it.
+  const bool flag48 = get(frame, F::ata_flag_extended).value_or(0) == 1;
+  const bool surely28 = ata == codec::ata::write && !flag48;
+  const bool surely48 = ata == codec::ata::write_ext && flag48 && shared_.keeps_lba48;
   const uint64_t count = *get(frame, F::ata_count);
-  for (const uint64_t lba : {*get(frame, F::ata_lba), *get(frame, F::ata_lba) & lba28_mask}) {
+  const auto refuse_outside = [&](uint64_t lba) {
     const uint64_t end = std::min(lba + count, facts_.sectors);
-    if (lba < end && (lba < scratch_.lba || end > scratch_.lba + scratch_.count)) {
+    if (lba < end && !scratch_.holds(lba, end - lba) && !is_harmless(frame, end - lba, lba)) {
       throw CaseEnd(Verdict::skip,
                     fmt::format("would write to sectors {} to {}, outside --scratch {}:{}", lba,
                                 end - 1, scratch_.lba, scratch_.count));
     }
+  };
+  const uint64_t lba = *get(frame, F::ata_lba);
+  if (!surely28) {
+    refuse_outside(lba);
   }
+  if (!surely48) {
+    refuse_outside(lba % kLba28End);
+  }
+}
+
+bool Context::is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const {
+  for (uint64_t i = 0; i < sectors; ++i) {
+    const auto stands = shared_.harmless.find(lba + i);
+    const size_t at = codec::at::ata_data + i * codec::kSectorBytes;
+    if (stands == shared_.harmless.end() || frame.size() < at + codec::kSectorBytes ||
+        !std::equal(stands->second.begin(), stands->second.end(),
+                    frame.begin() + static_cast<ptrdiff_t>(at))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void Context::transmit(const Bytes& bytes) {
@@ -350,7 +396,20 @@ void Context::transmit(const Bytes& bytes) {
   port_.send(bytes);
 }
 
+void Context::take_in(ReceivedFrame frame) {
+  if (shared_.tap) {
+    shared_.tap(false, frame.at_ns, frame.bytes);
+  }
+  if (codec::is_aoe(frame.bytes) && codec::is_reply(frame.bytes) &&
+      shared_.neighbours.count({*get(frame.bytes, F::shelf), *get(frame.bytes, F::slot)}) == 0) {
+    shared_.since_last_reply.clear();
+    inbox_.push_back(std::move(frame));
+  }
+}
+
 void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
+  constexpr int64_t look_every_ns = 20 * kNsPerMs;  // whether its process is still there
+  bool ended = false;
   for (;;) {
     if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
       throw Interrupted();
@@ -358,23 +417,20 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
     if (done()) {
       return;
     }
-    auto frame = port_.receive(until_ns);
+    const int64_t look_ns = shared_.target_ended ? now_ns() + look_every_ns : until_ns;
+    auto frame = port_.receive(ended ? now_ns() : std::min(until_ns, look_ns));
     if (frame) {
-      if (shared_.tap) {
-        shared_.tap(false, frame->at_ns, frame->bytes);
-      }
-      if (codec::is_aoe(frame->bytes) && codec::is_reply(frame->bytes) &&
-          shared_.neighbours.count({*get(frame->bytes, F::shelf), *get(frame->bytes, F::slot)}) ==
-              0) {
-        shared_.since_last_reply.clear();
-        inbox_.push_back(std::move(*frame));
-      }
+      take_in(std::move(*frame));
       continue;
     }
-    if (port_.now_ns() >= until_ns) {
+    if (ended) {  // and what it had sent before has been looked at
+      throw TargetGone();
+    }
+    if (now_ns() >= until_ns) {
       done();
       return;
     }
+    ended = shared_.target_ended && shared_.target_ended();
   }
 }
 
@@ -390,7 +446,7 @@ bool Context::barrier() {
     const Bytes request = who.send(codec::read_request(0, 1));
     bool alive = false;
     // Any reply to the asker is a sign of life: a target whose tags are wrong is not dead.
-    pump(now_ns() + wait_ns, [&] {
+    const auto answered = [&] {
       auto it = std::find_if(inbox_.begin(), inbox_.end(), [&](const ReceivedFrame& f) {
         return is_reply_to(f.bytes, who.mac()) &&
                (tag_of(f.bytes) == tag_of(request) || barrier_by_ == nullptr);
@@ -400,7 +456,12 @@ bool Context::barrier() {
         alive = true;
       }
       return alive;
-    });
+    };
+    try {
+      pump(now_ns() + wait_ns, answered);
+    } catch (const TargetGone&) {
+      break;
+    }
     if (alive) {
       return true;
     }
@@ -804,6 +865,27 @@ void Context::needs_scratch(uint64_t sectors) {
   }
 }
 
+Bytes Context::may_rewrite(Initiator& by, uint64_t lba) {
+  const Exchange x = by.ask(codec::read_request(lba, 1));
+  expect_good_ata(x);
+  if (x.data().size() != codec::kSectorBytes) {
+    fail("a read of one sector does not bring it", "512 bytes of data",
+         fmt::format("{} bytes", x.data().size()), &x);
+  }
+  shared_.harmless[lba] = x.data();
+  return x.data();
+}
+
+void Context::needs_scratch_28(uint64_t sectors) {
+  needs_scratch(sectors);
+  if (scratch_.lba + sectors > kLba28End) {
+    throw CaseEnd(Verdict::skip,
+                  fmt::format("needs {} scratch sectors that 28-bit commands reach, below {}; "
+                              "--scratch begins at {}",
+                              sectors, kLba28End, scratch_.lba));
+  }
+}
+
 void Context::begin_case(std::string first_clause, Level level) {
   clause_ = std::move(first_clause);
   level_ = level;
@@ -814,6 +896,7 @@ void Context::begin_case(std::string first_clause, Level level) {
   barrier_by_ = nullptr;
   shared_.negotiated.clear();
   shared_.tags_sent.clear();
+  shared_.harmless.clear();
 }
 
 void Context::run_undo() {

@@ -43,11 +43,19 @@ struct TargetFacts {
   uint64_t max_sectors() const { return sector_count == 0 ? 2 : sector_count; }
 };
 
+inline constexpr uint64_t kLba28End = 1ULL << 28;  // the first LBA that 28 bits cannot say
+
 // Sectors that the suite may write to; saved before and restored after.
 struct Scratch {
   uint64_t lba = 0;
   uint64_t count = 0;
+  bool holds(uint64_t first, uint64_t sectors) const {
+    return first >= lba && sectors <= count && first - lba <= count - sectors;
+  }
 };
+// Where the user names none: the end of the disk; on one that is larger than 28 bits reach, the end
+// of what they reach and a few sectors beyond.
+Scratch default_scratch(uint64_t disk_sectors);
 
 struct Settings {
   double time_scale = 1.0;
@@ -75,10 +83,18 @@ struct Exchange {
 class Outcomes {
  public:
   using Test = std::function<bool(const Exchange&)>;
-  Outcomes& pass(std::string seen, Test test) { return add(Verdict::pass, seen, test); }
-  Outcomes& info(std::string seen, Test test) { return add(Verdict::info, seen, test); }
-  Outcomes& warn(std::string seen, Test test) { return add(Verdict::warn, seen, test); }
-  Outcomes& fail(std::string seen, Test test) { return add(Verdict::fail, seen, test); }
+  Outcomes& pass(std::string seen, Test test) {
+    return add(Verdict::pass, std::move(seen), std::move(test));
+  }
+  Outcomes& info(std::string seen, Test test) {
+    return add(Verdict::info, std::move(seen), std::move(test));
+  }
+  Outcomes& warn(std::string seen, Test test) {
+    return add(Verdict::warn, std::move(seen), std::move(test));
+  }
+  Outcomes& fail(std::string seen, Test test) {
+    return add(Verdict::fail, std::move(seen), std::move(test));
+  }
 
   struct Outcome {
     Verdict verdict;
@@ -150,6 +166,10 @@ struct CaseEnd : std::exception {
   std::string reason;
   CaseEnd(Verdict v, std::string r) : verdict(v), reason(std::move(r)) {}
   const char* what() const noexcept override { return reason.c_str(); }
+};
+// Thrown out of a wait for a target whose process has ended: nothing will come any more.
+struct TargetGone : CaseEnd {
+  TargetGone() : CaseEnd(Verdict::inconclusive, "the target's process has ended") {}
 };
 struct Interrupted : std::exception {};
 
@@ -224,6 +244,10 @@ class Context {
   // --- Time. ---
   int64_t now_ns() { return port_.now_ns(); }
   int64_t rtt_ns() const { return rtt_ns_; }
+  // The longest that one write has taken so far, until its answer.
+  int64_t write_ns() const { return write_ns_; }
+  // How long an answer may be away that waits for a write.
+  int64_t disk_wait_ns() const;
   // Long enough for a reply that is on its way; short enough to do a hundred times.
   int64_t grace_ns() const;
   int64_t patience_ns() const;  // the wait for an answer before the first retry
@@ -250,18 +274,27 @@ class Context {
   // Waits until the target answers; the announcement that came meanwhile. Throws when it does not
   // come.
   std::optional<Bytes> await_target(int64_t wait_ns);
+  // A write that should be refused may carry what stands on the disk already: then it does no harm
+  // outside scratch either. Until the case ends. Returns what stands there.
+  Bytes may_rewrite(Initiator& by, uint64_t lba);
   // A smaller scratch range than this skips the case.
   void needs_scratch(uint64_t sectors);
+  // So does one whose first `sectors` are not all within what 28-bit commands reach.
+  void needs_scratch_28(uint64_t sectors);
   // Run when the case is over, whatever its verdict, last added first.
   void after(std::function<void()> undo) { undo_.push_back(std::move(undo)); }
 
   // --- For the runner. ---
   struct Shared {
     std::function<bool()> interrupted;
-    std::function<void(End)> restart;  // end the target and start it again
+    std::function<bool()> target_ended;  // its process is known to have ended
+    std::function<void(End)> restart;    // end the target and start it again
     std::function<void(uint64_t buffers)> restart_with_buffers;
     std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
     bool may_write = false;
+    // Sectors outside scratch, and what stands there: a write that leaves it so may go out.
+    std::map<uint64_t, Bytes> harmless;
+    bool keeps_lba48 = false;  // seen: a 48-bit write does not come down on its low 28 bits
     std::deque<std::unique_ptr<Initiator>> initiators;
     std::unique_ptr<Initiator> prober;
     uint32_t tag = 0x00a0e001;
@@ -287,8 +320,10 @@ class Context {
   friend class Initiator;
   // Receives until `until_ns` or until `done` says so.
   void pump(int64_t until_ns, const std::function<bool()>& done);
+  void take_in(port::ReceivedFrame frame);
   void transmit(const Bytes& bytes);
   void refuse_harm(BytesView frame) const;
+  bool is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const;
   std::string describe(const Exchange* x, const Marks& marks);
   Verdict broken() const;
   std::vector<port::ReceivedFrame> inbox_;
@@ -297,6 +332,7 @@ class Context {
   Scratch scratch_;
   Settings settings_;
   int64_t rtt_ns_ = 1'000'000;
+  int64_t write_ns_ = 0;
   std::string clause_;
   Level level_ = Level::must;
   std::vector<Finding> findings_;

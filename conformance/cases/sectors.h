@@ -32,7 +32,7 @@ inline Bytes part(BytesView bytes, size_t offset, size_t size) {
 // How long the replies to many requests at once may be away: a durable write takes its time. Nobody
 // waits that long when all of them come.
 inline int64_t burst_wait_ns(Context& c) {
-  return c.scaled(port::kNsPerSecond);
+  return std::max(c.scaled(port::kNsPerSecond), c.disk_wait_ns());
 }
 
 // The first of `sectors` consecutive sectors that may be written to.

@@ -29,6 +29,7 @@ ModelPort::ModelPort(ModelConfig config, const Deviant& deviant)
 
 void ModelPort::restart() {
   queue_.clear();
+  disk_free_at_ns_ = now_ns_;
   model_.restart();
   middleware_ = deviant_.make();
   if (deviant_.on_restart) {
@@ -67,8 +68,16 @@ void ModelPort::serve_one() {
   const Answers answers = middleware_(
       frame, model_, [&](const Bytes& request) { return model_.on_frame(request, at_ns); });
   free_at_ns_ = at_ns + ModelTarget::kServiceNs;
+  const auto ata = static_cast<uint8_t>(codec::get(frame, codec::F::ata_command).value_or(0));
+  const bool writes = codec::get(frame, codec::F::command) == codec::command::ata &&
+                      codec::is_ata_write(ata) && model_.config.write_ns > 0;
+  int64_t late_ns = 0;
+  if (writes) {
+    disk_free_at_ns_ = std::max(disk_free_at_ns_, at_ns) + model_.config.write_ns;
+    late_ns = disk_free_at_ns_ - at_ns;
+  }
   for (const Answer& a : answers) {
-    to_us_.insert({at_ns + a.delay_ns + kWireNs, order_++, a.bytes});
+    to_us_.insert({at_ns + late_ns + a.delay_ns + kWireNs, order_++, a.bytes});
   }
 }
 

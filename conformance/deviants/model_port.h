@@ -46,6 +46,7 @@ class ModelPort : public port::Port {
   Middleware middleware_;
   int64_t now_ns_ = 1'000'000'000'000'000'000;  // some moment in 2001, so that captures have a date
   int64_t free_at_ns_ = 0;
+  int64_t disk_free_at_ns_ = 0;
   uint64_t order_ = 0;
   std::deque<std::pair<int64_t, Bytes>> queue_;  // arrived at the target, in order
   std::set<Event> to_us_;

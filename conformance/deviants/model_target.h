@@ -37,6 +37,7 @@ struct ModelConfig {
   size_t reserve_max = 128;
   bool extensions = true;
   std::string config_string = "model";
+  int64_t write_ns = 0;  // what a durable write takes; the disk does one at a time
 };
 
 // What one initiator negotiated.

@@ -35,6 +35,19 @@ std::string reason() {
   return std::strerror(errno);
 }
 
+// Nothing is known of an interface of this name: which there are.
+[[noreturn]] void no_such_interface(const std::string& interface) {
+  std::string list;
+  if (struct if_nameindex* all = if_nameindex(); all != nullptr) {
+    for (const struct if_nameindex* i = all; i->if_index != 0; ++i) {
+      list += (list.empty() ? "" : ", ") + std::string(i->if_name);
+    }
+    if_freenameindex(all);
+  }
+  throw PortError(fmt::format("there is no interface '{}' here; there are: {}", interface,
+                              list.empty() ? "none" : list));
+}
+
 ifreq request_for(const std::string& interface) {
   ifreq r{};
   if (interface.size() >= sizeof r.ifr_name) {
@@ -48,9 +61,16 @@ ifreq request_for(const std::string& interface) {
 AfPacketPort::AfPacketPort(const std::string& interface)
     : interface_(interface), buffer_(kFrameBytesMax) {
   ifreq r = request_for(interface);
+  if (if_nametoindex(interface.c_str()) == 0) {
+    no_such_interface(interface);
+  }
   fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd_ < 0) {
-    throw PortError(fmt::format("raw socket: {} (run as root, or with CAP_NET_RAW)", reason()));
+    throw PortError(
+        errno == EPERM || errno == EACCES
+            ? "a raw socket needs CAP_NET_RAW: run as root, or give it to the program once with "
+              "`setcap cap_net_raw+ep` and its path"
+            : fmt::format("raw socket: {}", reason()));
   }
   try {
     if (ioctl(fd_, SIOCGIFINDEX, &r) < 0) {

@@ -13,6 +13,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
+#include <set>
 #include <sstream>
 
 namespace conformance::report {
@@ -48,9 +49,17 @@ std::string clause_text(const std::string& id) {
                                          clause->section, to_string(clause->level), clause->text);
 }
 
-std::string findings_text(const CaseResult& c) {
+// `reason_told`: the line above ends with the case's reason.
+std::string findings_text(const CaseResult& c, bool reason_told) {
   std::string out;
+  std::set<std::string> told;
+  if (reason_told) {
+    told.insert(c.reason);
+  }
   for (const Finding& f : c.findings) {
+    if (f.verdict == Verdict::info && !told.insert(f.headline).second) {
+      continue;
+    }
     out += fmt::format("  {}: {}\n", to_string(f.verdict), f.headline);
     if (f.verdict == Verdict::info) {
       continue;
@@ -168,7 +177,7 @@ std::string to_text(const Report& r, const TextOptions& options) {
     if (!tells(c)) {
       continue;
     }
-    out += findings_text(c);
+    out += findings_text(c, true);
     if (c.verdict != Verdict::info) {
       out += fmt::format("  began:    {}, {:.3f} ms\n", time_text(c.started_ns), c.duration_ms);
       if (!c.capture.empty()) {
@@ -287,7 +296,7 @@ std::string to_junit(const Report& r) {
       node.append_attribute("name") = c->id.c_str();
       node.append_attribute("classname") = ("aoe-conformance." + family).c_str();
       node.append_attribute("time") = fmt::format("{:.6f}", c->duration_ms / 1000).c_str();
-      const std::string detail = xml_safe(findings_text(*c));
+      const std::string detail = xml_safe(findings_text(*c, false));
       const std::string reason = xml_safe(c->reason);
       const auto child = [&](const char* name, const std::string& type,
                              const std::string& message) {

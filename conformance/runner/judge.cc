@@ -212,6 +212,74 @@ std::optional<std::string> learn_target(Context& t) {
   return std::nullopt;
 }
 
+namespace {
+
+Bytes sector_at(Context& t, uint64_t lba) {
+  const Exchange x = t.a().ask(codec::read_request(lba, 1));
+  if (!seen::good_ata(x) || x.data().size() != codec::kSectorBytes) {
+    throw CaseEnd(Verdict::inconclusive, fmt::format("sector {} cannot be read", lba));
+  }
+  return x.data();
+}
+
+// Far behind the disk, with the same low 28 bits: where the bits above them are lost, what is
+// written comes down on the scratch sector, which is ours.
+bool refuses_high_lba(Context& t, uint64_t lba) {
+  uint64_t high_bit = kLba28End;
+  while (high_bit < 1ULL << 48 && (lba | high_bit) < t.target().sectors) {
+    high_bit <<= 1;
+  }
+  if (high_bit == 1ULL << 48) {
+    return false;
+  }
+  const Bytes before = sector_at(t, lba);
+  Bytes other = before;
+  for (uint8_t& b : other) {
+    b = static_cast<uint8_t>(~b);
+  }
+  t.a().ask(codec::write_request(lba | high_bit, other));
+  if (sector_at(t, lba) == before) {
+    return true;
+  }
+  t.a().ask(codec::write_request(lba, before));
+  return false;
+}
+
+// A scratch range beyond 28 bits: what stands on the sector that the low 28 bits say is written to
+// a scratch sector; on the wrong one it changes nothing.
+bool reaches_high_lba(Context& t) {
+  for (uint64_t lba = t.scratch().lba; lba < t.scratch().lba + t.scratch().count; ++lba) {
+    const Bytes low = sector_at(t, lba % kLba28End);
+    const Bytes before = sector_at(t, lba);
+    if (low != before) {
+      t.a().ask(codec::write_request(lba, low));
+      const bool reached = sector_at(t, lba) == low;
+      t.a().ask(codec::write_request(lba, before));
+      return reached;
+    }
+  }
+  return true;  // the same everywhere: nothing stands there that a cut LBA could spoil unseen
+}
+
+}  // namespace
+
+void learn_disk(Context& t) {
+  t.begin_case({}, Level::must);
+  const uint64_t lba = t.scratch().lba;
+  // What it writes here keeps to the scratch range, or changes nothing.
+  t.shared().keeps_lba48 = true;
+  try {
+    constexpr int samples = 3;
+    for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
+      t.a().ask(codec::write_request(lba, sector_at(t, lba)));
+    }
+    t.shared().keeps_lba48 = lba < kLba28End ? refuses_high_lba(t, lba) : reaches_high_lba(t);
+  } catch (const CaseEnd&) {
+    t.shared().keeps_lba48 = false;
+  }
+  t.take_findings();
+}
+
 void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
   t.begin_case({}, Level::must);
   if (config) {

@@ -36,6 +36,10 @@ struct Found {
 };
 std::vector<Found> discover(Context& context, uint16_t shelf = 0xffff, uint8_t slot = 0xff);
 
+// How long a write takes, and whether a 48-bit write may come down on its low 28 bits. Writes to a
+// scratch sector, which must have been saved, and puts it back.
+void learn_disk(Context& t);
+
 // Config string, mask and reserve lists, and the scratch sectors: as they were found, and put back.
 class TargetState {
  public:

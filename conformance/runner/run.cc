@@ -66,6 +66,9 @@ class Run {
       begin_capture("run.start");
       find_target();
       if (report_.target_known) {
+        if (config_.how_it_ended) {
+          context_.shared().target_ended = [this] { return !config_.how_it_ended().empty(); };
+        }
         save();
         run_cases();
       } else {
@@ -109,6 +112,10 @@ class Run {
     std::vector<Found> everybody;
     std::vector<Found> found;
     for (int i = 0; i < rounds && found.empty(); ++i) {
+      if (i > 0 && config_.how_it_ended && !config_.how_it_ended().empty()) {
+        report_.trouble = "the target's program " + config_.how_it_ended();
+        return;
+      }
       everybody = discover(context_);
       std::copy_if(everybody.begin(), everybody.end(), std::back_inserter(found), is_meant);
     }
@@ -158,8 +165,7 @@ class Run {
                         s.count, sectors));
       }
     } else {
-      s.count = std::min(kScratchDefaultSectors, sectors);
-      s.lba = sectors - s.count;
+      s = default_scratch(sectors);
     }
     context_.set_scratch(s);
     context_.shared().may_write = config_.allowed.count("write") != 0;
@@ -177,6 +183,9 @@ class Run {
     changes_ = any_needs(running, Need::config) || any_needs(running, Need::lockout);
     try {
       state_.save(context_, true, true, writes_);
+      if (writes_) {
+        learn_disk(context_);
+      }
     } catch (const CaseEnd& end) {
       writes_ = false;
       context_.shared().may_write = false;

@@ -33,8 +33,6 @@ struct RunConfig {
   std::function<std::string()> how_it_ended;
 };
 
-inline constexpr uint64_t kScratchDefaultSectors = 2048;
-
 // Why a case would be gated, before anything is sent. nullopt: it would run.
 std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t mtu);
 

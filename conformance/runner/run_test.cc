@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
@@ -66,21 +67,25 @@ std::string temporary(const std::string& name) {
 }
 
 TEST(Run, WithoutPermissionNothingIsChanged) {
-  // Everything but reading: writes, sets, edits, whatever carries them.
+  // Everything but reading: writes, sets, edits, whatever carries them. Codes that no document
+  // defines are asked about, too, and change nothing.
+  const auto among = [](std::optional<uint64_t> code, std::initializer_list<uint8_t> codes) {
+    return code && std::find(codes.begin(), codes.end(), *code) != codes.end();
+  };
   std::vector<std::string> changing;
   Deviant watch =
       deviants::spoils("watch", "", [&](const Bytes& q, ModelTarget&, const Forward& f) {
         const auto cmd = get(q, F::command);
         const auto ata = get(q, F::ata_command);
-        const bool changes = codec::is_aoe(q) && !codec::is_reply(q) &&
-                             ((cmd == codec::command::ata && ata &&
-                               codec::is_ata_write(static_cast<uint8_t>(*ata))) ||
-                              (cmd == codec::command::config &&
-                               get(q, F::cfg_ccmd).value_or(0) >= codec::ccmd::set) ||
-                              (cmd == codec::command::mask &&
-                               get(q, F::mask_mcmd).value_or(0) != codec::mcmd::read) ||
-                              (cmd == codec::command::reserve &&
-                               get(q, F::reserve_rcmd).value_or(0) != codec::rcmd::read));
+        const bool changes =
+            codec::is_aoe(q) && !codec::is_reply(q) &&
+            ((cmd == codec::command::ata && ata &&
+              codec::is_ata_write(static_cast<uint8_t>(*ata))) ||
+             (cmd == codec::command::config &&
+              among(get(q, F::cfg_ccmd), {codec::ccmd::set, codec::ccmd::force_set})) ||
+             (cmd == codec::command::mask && among(get(q, F::mask_mcmd), {codec::mcmd::edit})) ||
+             (cmd == codec::command::reserve &&
+              among(get(q, F::reserve_rcmd), {codec::rcmd::set, codec::rcmd::force_set})));
         if (changes) {
           changing.push_back(codec::summary(q));
         }
@@ -402,6 +407,57 @@ TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
     EXPECT_EQ(unlink((directory + "/" + name + ".pcap").c_str()), 0);
   }
   EXPECT_EQ(rmdir(directory.c_str()), 0);
+}
+
+TEST(Run, ATargetWhoseProcessEndedIsNotWaitedFor) {
+  bool dead = false;
+  const auto mortal =
+      deviants::spoils("dies", "dies of a mask request",
+                       [&](const Bytes& q, deviants::ModelTarget&, const deviants::Forward& f) {
+                         dead = dead || codec::get(q, codec::F::command) == codec::command::mask;
+                         return dead ? deviants::Answers{} : f(q);
+                       });
+  ModelPort port({}, mortal);
+  RunConfig config = config_of({"mask.read.*", "header.tag.*"});
+  config.allowed = {"lockout"};
+  size_t restarts = 0;
+  config.restart = [&](Context::End) {
+    dead = false;
+    ++restarts;
+    port.restart();
+  };
+  config.how_it_ended = [&] { return dead ? "ended with exit code 1" : ""; };
+  const Report report = run_suite(port, config);
+  EXPECT_GT(restarts, 0U);
+  for (const CaseResult& c : report.cases) {
+    constexpr double noticed_ms_max = 50;
+    if (c.id.rfind("mask.", 0) == 0) {
+      EXPECT_EQ(c.verdict, Verdict::fail) << c.id;
+      EXPECT_THAT(c.reason, HasSubstr("ended with exit code 1"));
+      EXPECT_LT(c.duration_ms, noticed_ms_max) << c.id;
+    }
+  }
+}
+
+TEST(Text, ARemarkIsPrintedOnce) {
+  Report report;
+  CaseResult c;
+  c.id = "a.b";
+  c.verdict = Verdict::info;
+  c.reason = "first remark";
+  for (const char* remark : {"first remark", "second remark", "second remark"}) {
+    Finding f;
+    f.verdict = Verdict::info;
+    f.headline = remark;
+    c.findings.push_back(f);
+  }
+  report.cases.push_back(c);
+  const std::string text = report::to_text(report, {});
+  for (const std::string remark : {"first remark", "second remark"}) {
+    const size_t at = text.find(remark);
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_EQ(text.find(remark, at + 1), std::string::npos) << text;
+  }
 }
 
 TEST(UnixSocket, ATargetBehindASocketIsJudgedLikeAnyOther) {

@@ -12,7 +12,6 @@
 namespace conformance {
 
 using codec::ata_request;
-using codec::get;
 using codec::identify_request;
 using codec::identify_word;
 using codec::kSectorBytes;
@@ -32,7 +31,7 @@ constexpr uint16_t kLba48Bit = 1U << 10;
 Bytes identify(Context& c, Initiator& from) {
   const Exchange x = from.ask(identify_request());
   c.expect_good_ata(x);
-  const Bytes data = x.data();
+  Bytes data = x.data();
   c.expect(data.size() == kSectorBytes, x, "512 bytes of identify data",
            fmt::format("{}", data.size()));
   return data;
@@ -75,9 +74,9 @@ void register_identify(Registry& r) {
                         reply.resize(at::ata_data + kSectorBytes / 2);
                       }
                     }));
-  r.add(
-      identifies("ata-identify-unstable", "leaves a word of identify to chance",
-                 [n = std::make_shared<uint8_t>(0)](std::span<uint8_t> d) { d[2 * 130] = ++*n; }));
+  r.add(identifies(
+      "ata-identify-unstable", "leaves a word of identify to chance",
+      [n = std::make_shared<uint8_t>(0)](std::span<uint8_t> d) { d[size_t{2} * 130] = ++*n; }));
   r.add({.id = "ata.identify.same-for-everybody",
          .title = "Identify brings 512 bytes, the same each time and for each host",
          .clauses = {"ATA-IDENTIFY"},
@@ -196,10 +195,9 @@ void register_identify(Registry& r) {
 
   r.add(identifies("ata-identify-text-dirty",
                    "leaves bytes that are no text behind the serial number",
-                   [](std::span<uint8_t> d) { d[2 * 19] = 0x01; }));
-  r.add(identifies(
-      "ata-identify-text-nul-padded", "pads the model with NULs",
-      [](std::span<uint8_t> d) { std::fill(d.begin() + 2 * 44, d.begin() + 2 * 47, 0); }));
+                   [](std::span<uint8_t> d) { d[size_t{2} * 19] = 0x01; }));
+  r.add(identifies("ata-identify-text-nul-padded", "pads the model with NULs",
+                   [](std::span<uint8_t> d) { std::fill(d.begin() + 88, d.begin() + 94, 0); }));
   r.add({.id = "ata.identify.texts-are-printable",
          .title = "Serial number, firmware revision and model are printable and padded with spaces",
          .clauses = {"ATA-TEXT"},
@@ -329,10 +327,10 @@ void register_identify(Registry& r) {
          .fails_on = {"ata-identify-lba-matters"},
          .run = [](Context& c) {
            const Bytes plain = identify(c, c.a());
-           for (Frame f : {identify_request().set(F::ata_lba, 0xffffffffffff),
-                           identify_request().set(F::ata_flag_extended, 1),
-                           identify_request().set(F::ata_feature, 0xff),
-                           identify_request().set(F::ata_flag_device, 1)}) {
+           for (const Frame& f : {identify_request().set(F::ata_lba, 0xffffffffffff),
+                                  identify_request().set(F::ata_flag_extended, 1),
+                                  identify_request().set(F::ata_feature, 0xff),
+                                  identify_request().set(F::ata_flag_device, 1)}) {
              const Exchange x = c.a().ask(f);
              c.expect_good_ata(x);
              c.expect_data(x, plain);
@@ -365,7 +363,7 @@ void register_services(Registry& r) {
   };
   r.add(aborts("ata-flush-claimed-and-aborted", "claims FLUSH CACHE and aborts it", ata::flush));
   r.add(identifies("ata-smart-claimed", "claims SMART and has it not",
-                   [](std::span<uint8_t> d) { d[2 * 82] |= 1; }));
+                   [](std::span<uint8_t> d) { d[size_t{2} * 82] |= 1; }));
   r.add({.id = "ata.identify.claims-are-kept",
          .title =
              "What identify claims (flush, flush ext, power management, SMART, DMA) is not aborted",

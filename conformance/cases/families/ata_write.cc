@@ -65,6 +65,26 @@ Outcomes refused(const std::string& what) {
             [](const Exchange& x) { return x.is_error(); });
 }
 
+constexpr uint64_t kLargeDiskMore = 4096;
+void large_disk(deviants::ModelConfig& config) {
+  config.sectors = kLba28End + kLargeDiskMore;
+}
+
+// Two sectors below 2^28 and two above it may be written to; says so when not.
+bool holds_lba28_edge(Context& c) {
+  constexpr uint64_t beside = 2;
+  if (c.target().sectors < kLba28End + beside) {
+    c.info(fmt::format("the disk has {} sectors: 2^28 is not inside", c.target().sectors));
+    return false;
+  }
+  if (!c.scratch().holds(kLba28End - beside, 2 * beside)) {
+    c.info(fmt::format("--scratch {}:{} does not hold both sides of 2^28: nothing is written there",
+                       c.scratch().lba, c.scratch().count));
+    return false;
+  }
+  return true;
+}
+
 void register_placing(Registry& r) {
   r.add(spoils("ata-write-spills", "clears the sector behind the one that it writes",
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
@@ -110,10 +130,8 @@ void register_placing(Registry& r) {
          .needs = {Need::write},
          .fails_on = {"ata-write28-off-by-one", "ata-write-one-too-early"},
          .run = [](Context& c) {
+           c.needs_scratch_28(3);
            const Known k = known_sectors(c, 22, 3);
-           if (k.lba + 3 > 1ULL << 28) {
-             c.inconclusive("the scratch range is beyond what 28 bits reach");
-           }
            for (const bool wide : {false, true}) {
              const Bytes data = sector_pattern(wide ? 23 : 24);
              c.expect_good_ata(c.a().ask(write_request(k.lba + 1, data, wide)));
@@ -215,6 +233,112 @@ void register_placing(Registry& r) {
            }
          }});
 
+  Deviant cuts = edits_request(
+      "ata-large-disk-write-cut", "a write right above 2^28 comes down on the start of the disk",
+      [](Bytes& q) {
+        const uint64_t lba = value_of(q, F::ata_lba);
+        if (is_write_request(q) && lba >= kLba28End && lba < kLba28End + kLargeDiskMore) {
+          set(q, F::ata_lba, lba % kLba28End);
+        }
+      });
+  cuts.configure = large_disk;
+  r.add(cuts);
+  Deviant ends_early = edits_request(
+      "ata-large-disk-write-split",
+      "of a write across 2^28, writes the part above it to the start of the disk", [](Bytes& q) {
+        const uint64_t lba = value_of(q, F::ata_lba);
+        if (is_write_request(q) && lba < kLba28End && lba + value_of(q, F::ata_count) > kLba28End) {
+          set(q, F::ata_lba, 0);
+        }
+      });
+  ends_early.configure = large_disk;
+  r.add(ends_early);
+  r.add({.id = "ata.write.across-2-to-the-28",
+         .title = "On a disk that is that large, 48-bit writes reach both sides of 2^28, and not "
+                  "the start of the disk",
+         .clauses = {"ATA-WRITE", "ATA-LBA48"},
+         .needs = {Need::write},
+         .fails_on = {"ata-large-disk-write-cut", "ata-large-disk-write-split"},
+         .run = [](Context& c) {
+           if (!holds_lba28_edge(c)) {
+             return;
+           }
+           const Bytes start = get_sectors(c, c.a(), 0, 2);
+           Bytes edge = sector_pattern(170, 4);
+           const uint64_t lba = kLba28End - 2;
+           for (uint64_t i = 0; i < 4; ++i) {
+             put_sectors(c, c.a(), lba + i, part(edge, i * kSectorBytes, kSectorBytes));
+           }
+           expect_on_disk(c, c.a(), lba, edge, "after single writes");
+           expect_on_disk(c, c.a(), 0, start, "after single writes around 2^28");
+           if (c.sectors_max() >= 2) {
+             const Bytes both = sector_pattern(171, 2);
+             c.expect_good_ata(c.a().ask(write_request(kLba28End - 1, both)));
+             std::copy(both.begin(), both.end(), edge.begin() + kSectorBytes);
+             expect_on_disk(c, c.a(), lba, edge, "after a write across 2^28");
+             expect_on_disk(c, c.a(), 0, start, "after a write across 2^28");
+           }
+         }});
+
+  Deviant wraps =
+      edits_request("ata-28-wraps-at-its-end",
+                    "a 28-bit range across 2^28 is taken for one at the start", [](Bytes& q) {
+                      const uint64_t lba = value_of(q, F::ata_lba);
+                      const bool narrow = ata_code(q) == ata::write || ata_code(q) == ata::read;
+                      if (is_transfer(q) && narrow && lba + value_of(q, F::ata_count) > kLba28End) {
+                        set(q, F::ata_lba, 0);
+                      }
+                    });
+  wraps.configure = large_disk;
+  r.add(wraps);
+  Deviant beside = edits_request("ata-28-last-reads-beside",
+                                 "the last 28-bit address brings the sector before", [](Bytes& q) {
+                                   if (is_read_request(q) && ata_code(q) == ata::read &&
+                                       value_of(q, F::ata_lba) == kLba28End - 1) {
+                                     set(q, F::ata_lba, kLba28End - 2);
+                                   }
+                                 });
+  beside.configure = large_disk;
+  r.add(beside);
+  r.add({.id = "ata.read.last-28-bit-address",
+         .title = "28-bit commands reach what lies below 2^28 of a larger disk; a 28-bit range "
+                  "across it goes on or is refused, and does not begin again at zero",
+         .clauses = {"ATA-LBA28"},
+         .needs = {Need::write},
+         .fails_on = {"ata-28-last-reads-beside", "ata-28-wraps-at-its-end"},
+         .run = [](Context& c) {
+           if (!holds_lba28_edge(c)) {
+             return;
+           }
+           const Bytes edge = sector_pattern(172, 3);
+           put_sectors(c, c.a(), kLba28End - 2, edge);
+           const auto one = [&](size_t i) { return part(edge, i * kSectorBytes, kSectorBytes); };
+           const Exchange before = c.a().ask(read_request(kLba28End - 2, 1, false));
+           c.expect_good_ata(before);
+           c.expect_data(before, one(0));
+           // 0x0FFFFFFF sectors are all that words 60-61 can promise: the last address is one more.
+           const Exchange last = c.a().ask(read_request(kLba28End - 1, 1, false));
+           c.judge(last, Outcomes()
+                             .pass("good", seen::good_ata)
+                             .info("the address 0x0FFFFFFF is refused", seen::ata_idnf)
+                             .info("the address 0x0FFFFFFF is refused", seen::ata_abort));
+           if (seen::good_ata(last)) {
+             c.expect_data(last, one(1));
+           }
+           if (c.sectors_max() < 2) {
+             return;
+           }
+           const Exchange across = c.a().ask(read_request(kLba28End - 1, 2, false));
+           c.judge(across, Outcomes()
+                               .pass("good", seen::good_ata)
+                               .pass("refused", seen::ata_idnf)
+                               .pass("refused", seen::ata_abort)
+                               .pass("refused", seen::aoe_error(aoe_error::bad_argument)));
+           if (seen::good_ata(across)) {
+             c.expect_data(across, part(edge, kSectorBytes, 2 * kSectorBytes));
+           }
+         }});
+
   r.add(spoils("ata-write-past-end-good", "says good to a write past the end, and drops it",
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
                  return is_write_request(q) && value_of(q, F::ata_lba) >= m.config.sectors
@@ -265,7 +389,7 @@ void register_placing(Registry& r) {
              c.unsupported("the target carries one sector in a frame: no range can span the end");
            }
            const uint64_t last = c.target().sectors - 1;
-           const Bytes there = get_sectors(c, c.a(), last, 1);
+           const Bytes there = c.may_rewrite(c.a(), last);
            const bool may_change =
                c.scratch().lba <= last && last < c.scratch().lba + c.scratch().count;
            // Outside scratch it sends what is there already: wrong, it does no harm.

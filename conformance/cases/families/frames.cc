@@ -12,7 +12,6 @@
 namespace conformance {
 
 using codec::config_request;
-using codec::get;
 using codec::header_only;
 using codec::identify_request;
 using codec::mask_request;
@@ -581,9 +580,10 @@ void register_addresses(Registry& r) {
         const auto shelf =
             static_cast<uint16_t>(c.target().shelf == 0xfffe ? 1 : c.target().shelf + 1);
         for (const Kind& k : kinds()) {
-          for (Frame f : {Frame(k.frame).set(F::slot, slot), Frame(k.frame).set(F::shelf, shelf),
-                          Frame(k.frame).set(F::slot, slot).set(F::shelf, 0xffff),
-                          Frame(k.frame).set(F::shelf, shelf).set(F::slot, 0xff)}) {
+          for (const Frame& f :
+               {Frame(k.frame).set(F::slot, slot), Frame(k.frame).set(F::shelf, shelf),
+                Frame(k.frame).set(F::slot, slot).set(F::shelf, 0xffff),
+                Frame(k.frame).set(F::shelf, shelf).set(F::slot, 0xff)}) {
             c.expect_silence(c.a(), f);
           }
         }
