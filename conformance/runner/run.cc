@@ -420,10 +420,8 @@ Report run_suite(port::Port& port, const RunConfig& config) {
 
 int exit_code(const Report& report, const std::set<Verdict>& fail_on) {
   const auto n = report.counts();
-  size_t known = 0;
   size_t known_failures = 0;
   for (const CaseResult& c : report.cases) {
-    known += c.known.empty() ? 0 : 1;
     known_failures += !c.known.empty() && c.verdict == Verdict::fail ? 1 : 0;
   }
   if (n.at(Verdict::fail) > known_failures || !report.baseline_surprises.empty()) {
