@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
+#include <map>
+#include <utility>
 
 #include "target/linux/image.h"
 #include "target/linux/interface.h"
@@ -49,6 +52,29 @@ void survey_image(const ExportOptions& one, Survey& result) {
     }
   } catch (const StartError& error) {
     result.problems.push_back(fmt::format("{}: {}", one.where, error.what()));
+  }
+}
+
+// What the lock of the image would refuse at the start (image.cc): one writer, or readers alone.
+void survey_sharing(const Options& options, Survey& result) {
+  struct User {
+    const ExportOptions* first;
+    bool writes;
+  };
+  std::map<std::pair<dev_t, ino_t>, User> users;
+  for (const auto& one : options.exports) {
+    struct stat facts {};
+    if (::stat(one.file.c_str(), &facts) != 0) {
+      continue;
+    }
+    const auto [other, is_new] =
+        users.emplace(std::pair(facts.st_dev, facts.st_ino), User{&one, !one.read_only});
+    if (!is_new && (other->second.writes || !one.read_only)) {
+      result.problems.push_back(
+          fmt::format("{}: {}: is exported already by {}: only read-only exports may share an "
+                      "image",
+                      one.where, one.file, other->second.first->where));
+    }
   }
 }
 
@@ -106,6 +132,7 @@ Survey survey(const Options& options) {
     ring_bytes += survey_interfaces(one, result);
     survey_state(one, result);
   }
+  survey_sharing(options, result);
   // The rings are memory of the kernel that nobody can swap out.
   const auto available_bytes = available_memory_bytes();
   if (available_bytes > 0 && ring_bytes > available_bytes / 2) {

@@ -66,6 +66,17 @@ TEST_F(SurveyTest, WarnsOfADownInterfaceAndOfAnOddSize) {
   EXPECT_THAT(found.warnings, ElementsAre(HasSubstr("last 100 bytes"), HasSubstr("tgt0 is down")));
 }
 
+TEST_F(SurveyTest, AnImageHasOneWriter) {
+  options_.exports.push_back(one());
+  options_.exports[1].where = "there";
+  options_.exports[1].file = directory_ / "./image";
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("there: " + directory_.path())));
+  options_.exports[1].read_only = true;
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("is exported already by here")));
+  options_.exports[0].read_only = true;
+  EXPECT_THAT(survey(options_).problems, IsEmpty());
+}
+
 TEST_F(SurveyTest, ReportsEverythingAtOnce) {
   one().file = directory_ / "none";
   one().interfaces = {"eth7"};
@@ -87,6 +98,7 @@ TEST_F(SurveyTest, ReadsTheStateFile) {
 TEST_F(SurveyTest, BoundsTheReceiveBuffersByMemory) {
   testing::ip("link set tgt0 mtu 65535");
   one().buffer_count = 65535;  // 4 GiB each
+  one().read_only = true;      // may share the image
   while (options_.exports.size() < 1024) {
     options_.exports.push_back(one());
   }
