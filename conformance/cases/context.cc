@@ -185,12 +185,14 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
       waits && codec::is_ata_write(static_cast<uint8_t>(get(request, F::ata_command).value_or(0)));
   int64_t wait_ns = context_.patience_ns();
   const int64_t first_ns = context_.now_ns();
-  for (unsigned i = 0; i < attempts; ++i) {
+  bool gone = false;
+  for (unsigned i = 0; i < attempts && !gone; ++i) {
     x.sent_ns = context_.now_ns();
     ++x.sent;
     context_.transmit(request);
-    if (i > 0 && !waits && x.strays.empty() && context_.barrier()) {
-      wait_ns = context_.grace_ns();
+    if (i > 0 && !waits && x.strays.empty()) {
+      gone = !context_.barrier();
+      wait_ns = gone ? 0 : context_.grace_ns();
     }
     if (writes && attempts > 1 && i + 1 == attempts) {  // a disk may have become slow meanwhile
       wait_ns = std::max(wait_ns, context_.scaled(kWriteWaitMinNs));
@@ -207,7 +209,7 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
   }
   // Silence is the target's answer only when the target is there: something came back, or a barrier
   // does.
-  if (x.strays.empty() && !context_.barrier()) {
+  if (x.strays.empty() && (gone || !context_.barrier())) {
     throw CaseEnd(Verdict::inconclusive,
                   fmt::format("no answer to this request, nor to a read from another address: the "
                               "target or the link is gone ({})",

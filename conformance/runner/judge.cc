@@ -319,12 +319,18 @@ void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
 std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   std::vector<std::string> left;
   t.begin_case({}, Level::must);
+  bool gone = false;  // every step asks the same way: what one cannot reach, none can
   const auto step = [&](const char* what, const std::function<bool()>& put_back) {
+    if (gone) {
+      left.emplace_back(what);
+      return;
+    }
     try {
       if (!put_back()) {
         left.emplace_back(what);
       }
     } catch (const CaseEnd& end) {
+      gone = true;
       left.push_back(fmt::format("{} ({})", what, end.reason));
     }
   };
