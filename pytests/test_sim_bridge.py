@@ -131,7 +131,7 @@ def test_the_same_seed_and_frames_give_the_same_verdicts_and_a_replay_does_too(s
 
 
 def test_a_record_is_a_schedule_that_the_simulator_reads(sim, near, link, tmp_path):
-    rates = tmp_path / "rates"
+    rates = tmp_path / "rates, by hand"
     rates.write_text(RATES)
     poured(sim, near, link, tmp_path, "kept", "--profile", rates, "--seed", 3)
     done = run([sim, "replay", tmp_path / "kept.sim"])
@@ -262,6 +262,7 @@ BAD = {
     "both": (["--profile", "plain", "--seed", 1, "--replay", "{sim}"], "excludes"),
     "no such schedule": (["--replay", "{sim}.no"], "cannot read"),
     "a third host": (["--replay", "{third}"], "a verdict on b>sw"),
+    "nowhere to capture": (["--replay", "{sim}", "--pcap", "/no/such/folder/x"], "cannot write /no/such/folder/x.a.pcap"),
     "nowhere to record": (["--replay", "{sim}", "--record", "/no/such/folder/x.sim"], "cannot write /no/such/folder/x.sim"),
 }
 

@@ -41,7 +41,7 @@ void Bridge::come_in(Side from, std::span<const std::byte> bytes, Nanoseconds no
   Counters& counters = of(frame);
   if (!is_aoe(bytes)) {
     ++counters.neighbours;
-    static_cast<void>(send_(other(from), bytes));
+    counters.unsent += send_(other(from), bytes) ? 0 : 1;
     return;
   }
   ++counters.in;

@@ -25,6 +25,7 @@
 #include "sim/live/interface.h"
 #include "sim/live/profile.h"
 #include "sim/search.h"
+#include "sim/swarm.h"
 #include "sim/trace.h"
 
 namespace sim::live {
@@ -42,9 +43,12 @@ Nanoseconds now_real() {
 Schedule empty_schedule(const BridgeOptions& options) {
   Schedule schedule;
   schedule.story = {
-      fmt::format("done by aoe-sim bridge on a live wire: a is {}, t is {}", options.a, options.t)};
+      fmt::format("done by aoe-sim bridge on a live wire, as {} says: a is {}, t is {}",
+                  options.replay.empty() ? options.profile : options.replay, options.a, options.t)};
   schedule.seed = options.seed.value_or(0);
-  schedule.profile = options.replay.empty() ? options.profile : options.replay;
+  const std::vector<std::string_view> names = profiles();
+  const bool named = std::find(names.begin(), names.end(), options.profile) != names.end();
+  schedule.profile = named ? options.profile : "rates";  // a file's name may have blanks
   InitiatorSpec initiator;
   initiator.name = "a";
   initiator.kind = InitiatorKind::linux_;
@@ -141,7 +145,9 @@ class RecordFile {
     out_ << print_schedule(schedule);
     out_.close();
     std::error_code error;
-    std::filesystem::rename(part_, path_, error);
+    if (out_) {
+      std::filesystem::rename(part_, path_, error);
+    }
     if (!out_ || error) {
       throw std::runtime_error(fmt::format("cannot write {}", path_));
     }
