@@ -92,7 +92,7 @@ deviants::Deviant with_memory(std::string name, std::string story, Memory start,
 // The question's own deviant: it spoils the replies to this one only.
 std::string spoil_only(Registry& r, const Question& q, const std::string& what,
                        const std::string& story, std::function<void(const Bytes&, Bytes&)> edit) {
-  const std::string name = what + "-in-" + q.name;
+  std::string name = what + "-in-" + q.name;
   r.add(deviants::edits_reply(name, story + " in its reply to " + q.name,
                               [q, edit = std::move(edit)](const Bytes& request, Bytes& reply) {
                                 if (q.is(request)) {

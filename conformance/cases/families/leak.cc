@@ -11,7 +11,6 @@ namespace conformance {
 
 using codec::config_request;
 using codec::Directive;
-using codec::get;
 using codec::header_only;
 using codec::identify_request;
 using codec::kSectorBytes;
@@ -635,7 +634,7 @@ void register_disk(Registry& r) {
       {"LEAK-WRITE"}, {"leak-short-write-completed"},
       [](Context& c) {
         const uint8_t n = c.sectors_max();
-        const uint64_t lba = scratch_lba(c, 2U * n) + n;  // behind what planting writes
+        const uint64_t lba = scratch_lba(c, uint64_t{2} * n) + n;  // behind what planting writes
         const Bytes there = sector_pattern(700, n);
         put_sectors(c, c.a(), lba, there);
         for (const size_t carried : {size_t{0}, size_t{16}, size_t{511}, kSectorBytes}) {
@@ -677,7 +676,7 @@ void register_disk(Registry& r) {
       {"LEAK-READ"}, {"leak-read-of-another-host"},
       [](Context& c) {
         const uint8_t n = c.sectors_max();
-        const uint64_t lba = scratch_lba(c, 2U * n) + n;
+        const uint64_t lba = scratch_lba(c, uint64_t{2} * n) + n;
         const Bytes mine = sector_pattern(710, n);
         put_sectors(c, c.a(), lba, mine);
         for (int i = 0; i < 3; ++i) {

@@ -10,7 +10,6 @@
 namespace conformance {
 
 using codec::Directive;
-using codec::get;
 using codec::mask_request;
 using codec::set;
 namespace at = codec::at;
