@@ -220,7 +220,8 @@ class Run {
       config_.on_begin(next_ + 1, config_.cases.size(), c);
     }
     const std::string capture = begin_capture(c.id);
-    context_.shared().since_last_reply.clear();
+    // since_last_reply stays: what went out before this case, and killed the target, is a suspect
+    // too.
     CaseResult result = run_case(context_, c);
     result.capture = capture;
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
