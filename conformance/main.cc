@@ -9,10 +9,10 @@
 #include <csignal>
 #include <iostream>
 
-#include "conformance/deviants/model_port.h"
+#include "conformance/deviants/model_link.h"
+#include "conformance/links/af_packet.h"
+#include "conformance/links/unix_socket.h"
 #include "conformance/listing.h"
-#include "conformance/port/af_packet.h"
-#include "conformance/port/unix_socket.h"
 #include "conformance/probe.h"
 #include "conformance/report/baseline.h"
 #include "conformance/runner/run.h"
@@ -229,7 +229,7 @@ class Progress {
   bool on_;
 };
 
-std::unique_ptr<port::Port> open_port(const Options& o) {
+std::unique_ptr<links::Link> open_port(const Options& o) {
   const int ways =
       (o.interface.empty() ? 0 : 1) + (o.socket_path.empty() ? 0 : 1) + (o.model ? 1 : 0);
   if (ways != 1) {
@@ -241,13 +241,13 @@ std::unique_ptr<port::Port> open_port(const Options& o) {
   constexpr size_t usual_mtu = 1500;
   const size_t mtu = o.mtu == 0 ? usual_mtu : o.mtu;
   if (!o.socket_path.empty()) {
-    return std::make_unique<port::UnixSocketPort>(o.socket_path, mtu);
+    return std::make_unique<links::UnixSocketLink>(o.socket_path, mtu);
   }
   if (o.model) {
     deviants::ModelConfig config;
     config.mtu = mtu;
     if (o.deviant.empty()) {
-      return std::make_unique<deviants::ModelPort>(config);
+      return std::make_unique<deviants::ModelLink>(config);
     }
     const auto& all = Registry::all().deviants();
     const auto it = all.find(o.deviant);
@@ -262,21 +262,21 @@ std::unique_ptr<port::Port> open_port(const Options& o) {
       }
       throw UsageError(fmt::format("--deviant {}: there is none; nearest: {}", o.deviant, near));
     }
-    return std::make_unique<deviants::ModelPort>(config, it->second);
+    return std::make_unique<deviants::ModelLink>(config, it->second);
   }
-  auto port = std::make_unique<port::AfPacketPort>(o.interface);
-  if (o.mtu != 0 && o.mtu != port->mtu()) {
+  auto link = std::make_unique<links::AfPacketLink>(o.interface);
+  if (o.mtu != 0 && o.mtu != link->mtu()) {
     throw UsageError(fmt::format("--mtu {0}: the interface {1} has {2} (ip link set {1} mtu {0})",
-                                 o.mtu, o.interface, port->mtu()));
+                                 o.mtu, o.interface, link->mtu()));
   }
-  return port;
+  return link;
 }
 
 // An interface that is not there is wrong usage.
-std::unique_ptr<port::Port> open_named_port(const Options& o) {
+std::unique_ptr<links::Link> open_named_port(const Options& o) {
   try {
     return open_port(o);
-  } catch (const port::PortError& e) {
+  } catch (const links::LinkError& e) {
     throw UsageError(e.what());
   }
 }
@@ -386,12 +386,12 @@ int run(const Options& o, const std::string& command) {
     }
     return plan(o, config);
   }
-  const std::unique_ptr<port::Port> port = open_named_port(o);
+  const std::unique_ptr<links::Link> link = open_named_port(o);
   if (!o.report_dir.empty()) {
     report::make_directory(
         o.report_dir);  // a report that cannot be written is better known before the run
   }
-  if (auto* model = dynamic_cast<deviants::ModelPort*>(port.get())) {
+  if (auto* model = dynamic_cast<deviants::ModelLink*>(link.get())) {
     config.restart = [model](Context::End) { model->restart(); };
     config.restart_with_buffers = [model](uint64_t buffers) {
       model->model().config.buffer_count = static_cast<uint16_t>(buffers);
@@ -404,7 +404,7 @@ int run(const Options& o, const std::string& command) {
   }
   Progress progress(isatty(STDERR_FILENO) != 0);
   config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c); };
-  report::Report report = run_suite(*port, config);
+  report::Report report = run_suite(*link, config);
   progress.clear();
   if (process) {
     process->end();
@@ -440,10 +440,10 @@ int probe(const Options& o, bool congestion) {
   options.bursts = o.bursts;
   options.probes = o.probes;
   options.json = o.json;
-  const std::unique_ptr<port::Port> port = open_named_port(o);
+  const std::unique_ptr<links::Link> link = open_named_port(o);
   take_signals();
   TargetFacts facts;
-  Context context(*port, facts, {}, {o.time_scale, false});
+  Context context(*link, facts, {}, {o.time_scale, false});
   context.shared().interrupted = [] { return g_signals > 0; };
   return congestion ? probe_congestion(context, options, std::cout, std::cerr)
                     : probe_extensions(context, options, std::cout, std::cerr);

@@ -14,8 +14,8 @@ namespace conformance {
 namespace {
 
 using namespace negotiation;  // NOLINT(google-build-using-namespace)
-using codec::Order;
 using nlohmann::ordered_json;
+using observer::Order;
 
 // Finds the one target and learns it. Empty: it is there; otherwise why not.
 std::string reach(Context& t, const ProbeOptions& options) {
@@ -23,17 +23,17 @@ std::string reach(Context& t, const ProbeOptions& options) {
   if (found.empty()) {
     return options.shelf && options.slot
                ? fmt::format("no target {}.{} answers on {}", *options.shelf, *options.slot,
-                             t.port().name())
-               : fmt::format("no target answers on {}", t.port().name());
+                             t.link().name())
+               : fmt::format("no target answers on {}", t.link().name());
   }
   if (found.size() > 1) {
     std::string list;
     for (const Found& f : found) {
-      list +=
-          fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot, codec::to_string(f.mac));
+      list += fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot,
+                          observer::to_string(f.mac));
     }
     throw UsageError(
-        fmt::format("{} targets answer on {}; choose one:{}", found.size(), t.port().name(), list));
+        fmt::format("{} targets answer on {}; choose one:{}", found.size(), t.link().name(), list));
   }
   t.facts().mac = found[0].mac;
   t.facts().shelf = found[0].shelf;
@@ -47,15 +47,15 @@ std::string reach(Context& t, const ProbeOptions& options) {
 ordered_json target_json(const Context& t) {
   return {{"shelf", t.target().shelf},
           {"slot", t.target().slot},
-          {"mac", codec::to_string(t.target().mac)},
+          {"mac", observer::to_string(t.target().mac)},
           {"model", t.target().model},
           {"buffer_count", t.target().buffer_count}};
 }
 
 std::string headline(Context& t) {
   return fmt::format("target {}.{} at {} on {} (MTU {}), model \"{}\"\n", t.target().shelf,
-                     t.target().slot, codec::to_string(t.target().mac), t.port().name(),
-                     t.port().mtu(), t.target().model);
+                     t.target().slot, observer::to_string(t.target().mac), t.link().name(),
+                     t.link().mtu(), t.target().model);
 }
 
 // Runs `ask` against the target; what verifiers throw becomes a message and an exit code.
@@ -127,7 +127,7 @@ int ask_congestion(Context& t, const ProbeOptions& options, std::ostream& out, s
     }
     twice = twice || burst->strangers > 0 || burst->replies.size() > burst->answered();
     counts.push_back(burst->answered());
-    pauses_ms.push_back(static_cast<double>(burst->pause_ns().value_or(0)) / port::kNsPerMs);
+    pauses_ms.push_back(static_cast<double>(burst->pause_ns().value_or(0)) / links::kNsPerMs);
     constexpr double shortest_ms = 400;
     if (pauses_ms.back() < shortest_ms) {
       t.inconclusive(
@@ -193,8 +193,8 @@ std::vector<Row> behaviours(Context& t) {
   const auto fresh = [&] { t.a().ask(table(t, {"reset"})); };
   std::string orders;
   for (const Order order : {Order::little, Order::big}) {
-    const Exchange x = t.a().ask_once(codec::extension_request({"reset"}, order));
-    if (seen::no_error(x) && codec::ext_table(*x.reply, order)) {
+    const Exchange x = t.a().ask_once(observer::extension_request({"reset"}, order));
+    if (seen::no_error(x) && observer::ext_table(*x.reply, order)) {
       orders += fmt::format("{}{}", orders.empty() ? "" : " and ",
                             order == Order::little ? "little-endian" : "big-endian");
     }
@@ -208,7 +208,7 @@ std::vector<Row> behaviours(Context& t) {
     if (coalesces) {
       seen += replies_to_coalesced(t, t.a()) == 2 ? ", and is active" : ", and is not active";
     }
-    rows.push_back({codec::quoted(name), seen});
+    rows.push_back({observer::quoted(name), seen});
   }
   if (coalesces) {
     const auto still = [&] {
@@ -224,10 +224,10 @@ std::vector<Row> behaviours(Context& t) {
     t.a().ask(table(t, {"no_such_feature"}));
     rows.push_back({"a later table without the name", still()});
     on();
-    t.a().ask(codec::config_request(codec::ccmd::read));
+    t.a().ask(observer::config_request(observer::ccmd::read));
     rows.push_back({"a config read by the same initiator", still()});
     on();
-    t.b().ask(codec::config_request(codec::ccmd::read));
+    t.b().ask(observer::config_request(observer::ccmd::read));
     rows.push_back({"a config read by another", still()});
     on();
     t.b().ask(table(t, {"reset"}));
@@ -254,7 +254,7 @@ int ask_extensions(Context& t, const ProbeOptions& options, std::ostream& out) {
   }
   t.a().ask(table(t, {"reset"}));
   const Burst burst = send_burst(t, t.a(), new_congestion_id(t), 1);
-  const double pause_ms = static_cast<double>(burst.pause_ns().value_or(0)) / port::kNsPerMs;
+  const double pause_ms = static_cast<double>(burst.pause_ns().value_or(0)) / links::kNsPerMs;
   features.emplace_back("congestion", burst.name(t) == "CONGESTION");
   const std::vector<Row> rows = behaviours(t);
   if (options.json) {

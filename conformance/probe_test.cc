@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "conformance/cases/registry.h"
-#include "conformance/deviants/model_port.h"
+#include "conformance/deviants/model_link.h"
 #include "conformance/runner/run.h"
 
 namespace conformance {
@@ -16,7 +16,7 @@ namespace {
 
 using deviants::Deviant;
 using deviants::ModelConfig;
-using deviants::ModelPort;
+using deviants::ModelLink;
 using nlohmann::json;
 
 struct Asked {
@@ -27,9 +27,9 @@ struct Asked {
 
 using Probe = int (*)(Context&, const ProbeOptions&, std::ostream&, std::ostream&);
 
-Asked ask(Probe probe, ModelPort& port, bool as_json = true) {
+Asked ask(Probe probe, ModelLink& link, bool as_json = true) {
   TargetFacts facts;
-  Context context(port, facts, {}, {1.0, false});
+  Context context(link, facts, {}, {1.0, false});
   ProbeOptions options;
   options.json = as_json;
   std::ostringstream out;
@@ -48,8 +48,8 @@ TEST(ProbeCongestion, FindsWhatTheBuffersHold) {
   for (const uint16_t buffers : {uint16_t{8}, uint16_t{100}}) {
     ModelConfig config;
     config.buffer_count = buffers;
-    ModelPort port(config);
-    const Asked asked = ask(probe_congestion, port);
+    ModelLink link(config);
+    const Asked asked = ask(probe_congestion, link);
     EXPECT_EQ(asked.code, exit_good) << asked.err;
     ASSERT_EQ(asked.told["bursts"].size(), 5U);
     // The first probe is taken before the pause: it leaves its place.
@@ -60,8 +60,8 @@ TEST(ProbeCongestion, FindsWhatTheBuffersHold) {
 }
 
 TEST(ProbeCongestion, DrawsOneBarForEachBurst) {
-  ModelPort port;
-  const Asked asked = ask(probe_congestion, port, false);
+  ModelLink link;
+  const Asked asked = ask(probe_congestion, link, false);
   EXPECT_EQ(asked.code, exit_good) << asked.err;
   size_t bars = 0;
   std::istringstream lines(asked.out);
@@ -76,27 +76,27 @@ TEST(ProbeCongestion, DrawsOneBarForEachBurst) {
 TEST(ProbeCongestion, SaysWhatItCannotAsk) {
   ModelConfig plain;
   plain.extensions = false;
-  ModelPort without(plain);
+  ModelLink without(plain);
   EXPECT_EQ(ask(probe_congestion, without).code, exit_all_skipped);
 
   const Deviant silent = deviants::ignores(
       "silent", "", [](const deviants::Bytes&, const deviants::ModelTarget&) { return true; });
-  ModelPort nobody({}, silent);
+  ModelLink nobody({}, silent);
   const Asked asked = ask(probe_congestion, nobody);
   EXPECT_EQ(asked.code, exit_unreachable);
   EXPECT_TRUE(asked.out.empty());
   EXPECT_NE(asked.err.find("no target"), std::string::npos) << asked.err;
 
   const auto& deviants = Registry::all().deviants();
-  ModelPort no_pause({}, deviants.at("congestion-no-pause"));
+  ModelLink no_pause({}, deviants.at("congestion-no-pause"));
   EXPECT_EQ(ask(probe_congestion, no_pause).code, exit_inconclusive);
-  ModelPort twice({}, deviants.at("congestion-answers-twice"));
+  ModelLink twice({}, deviants.at("congestion-answers-twice"));
   EXPECT_EQ(ask(probe_congestion, twice).code, exit_failed);
 }
 
 TEST(ProbeExtensions, TellsFeaturesAndBehaviour) {
-  ModelPort port;
-  const Asked asked = ask(probe_extensions, port);
+  ModelLink link;
+  const Asked asked = ask(probe_extensions, link);
   EXPECT_EQ(asked.code, exit_good) << asked.err;
   EXPECT_TRUE(asked.told["features"]["coalesced_read"]);
   EXPECT_TRUE(asked.told["features"]["congestion"]);
@@ -108,10 +108,10 @@ TEST(ProbeExtensions, TellsFeaturesAndBehaviour) {
 
 TEST(ProbeExtensions, SeesADifferentTarget) {
   const auto& deviants = Registry::all().deviants();
-  ModelPort little({}, deviants.at("ext-little-endian-only"));
+  ModelLink little({}, deviants.at("ext-little-endian-only"));
   EXPECT_EQ(ask(probe_extensions, little).told["behaviour"]["byte order of the table's length"],
             "little-endian");
-  ModelPort shared({}, deviants.at("ext-one-session-for-all"));
+  ModelLink shared({}, deviants.at("ext-one-session-for-all"));
   EXPECT_EQ(ask(probe_extensions, shared).told["behaviour"]["asked for by another only"],
             "active for everybody: one session for all");
 }

@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "sim/commands.h"
+#include "sim/link/conformance_command.h"
 #include "sim/live/bridge_command.h"
-#include "sim/port/conformance_command.h"
 #include "sim/search.h"
 
 namespace {
@@ -238,7 +238,7 @@ int command_line(int argc, char** argv) {
     return sim::live::run_bridge(options.bridge);
   }
   if (*conformance) {
-    return sim::port::run_conformance(options.mtu, options.paths, options.verbose);
+    return sim::link::run_conformance(options.mtu, options.paths, options.verbose);
   }
   return sim::hunt(options.profile, options.hunt_seeds);
 }

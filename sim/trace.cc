@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "sim/initiator/frames.h"
+#include "sim/clients/frames.h"
 
 namespace sim {
 namespace {
@@ -51,7 +51,7 @@ std::string what(const TraceEvent& event) {
   switch (event.kind) {
     case TraceKind::frame_sent:
     case TraceKind::frame_received:
-      return initiator::describe(event.bytes);
+      return clients::describe(event.bytes);
     case TraceKind::frame_fault: {
       const auto kind = static_cast<FrameFaultKind>(event.detail);
       const bool time = kind == FrameFaultKind::delay || kind == FrameFaultKind::duplicate;

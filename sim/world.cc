@@ -68,10 +68,10 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
     return std::find(known.begin(), known.end(), version) != known.end();
   };
   for (std::size_t i = 0; i < schedule.initiators.size(); ++i) {
-    initiators_.push_back(std::make_unique<initiator::Initiator>(
+    initiators_.push_back(std::make_unique<clients::Initiator>(
         static_cast<std::uint32_t>(i + 1), schedule.initiators[i],
-        initiator::Surroundings{settings_, queue_, network_, sectors_, findings_, tracer_,
-                                coverage_, oldest_read, known_damage}));
+        clients::Surroundings{settings_, queue_, network_, sectors_, findings_, tracer_, coverage_,
+                              oldest_read, known_damage}));
   }
 }
 
@@ -321,9 +321,9 @@ void World::take_frames() {
     if (frame.tainted || hostile) {
       taint_target_of(frame);
     }
-    if (frame.tainted && !hostile && frame.size >= initiator::kHeaderBytes) {
+    if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
       // It may have become anything: from now on nobody can say what the target owes.
-      initiators_[frame.sender - 1]->distrust(initiator::View(frame.bytes()).tag());
+      initiators_[frame.sender - 1]->distrust(clients::View(frame.bytes()).tag());
       reference_.go_blind();
       findings_.expect_less();
     }
@@ -450,13 +450,13 @@ void World::judge_stale(disk::Version version, std::uint64_t lba,
 
 // Whatever a corrupted or hostile frame may write is anybody's guess from now on.
 void World::taint_target_of(const ethernet::Frame& frame) {
-  const initiator::View view(frame.bytes());
-  if (!view.aoe() || !view.ata() || view.command() != initiator::kAta ||
-      !initiator::is_write(view.ata_command())) {
+  const clients::View view(frame.bytes());
+  if (!view.aoe() || !view.ata() || view.command() != clients::kAta ||
+      !clients::is_write(view.ata_command())) {
     return;
   }
   const std::uint64_t lba =
-      view.ata_command() == initiator::kWrite28 ? view.lba() & 0x0fffffffU : view.lba();
+      view.ata_command() == clients::kWrite28 ? view.lba() & 0x0fffffffU : view.lba();
   for (std::uint64_t i = 0; i < view.sectors() && lba + i < sectors_.sectors(); ++i) {
     sectors_.taint(lba + i);
   }

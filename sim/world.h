@@ -10,12 +10,12 @@
 #include "sim/checkers/findings.h"
 #include "sim/checkers/reference.h"
 #include "sim/checkers/sector_register.h"
+#include "sim/clients/initiator.h"
 #include "sim/coverage.h"
 #include "sim/disk/disk.h"
 #include "sim/ethernet/network.h"
 #include "sim/event_queue.h"
 #include "sim/faults.h"
-#include "sim/initiator/initiator.h"
 #include "sim/schedule.h"
 #include "sim/trace.h"
 #include "target/engine/engine.h"
@@ -91,7 +91,7 @@ class World {
   checkers::SectorRegister sectors_;
   checkers::Reference reference_;
   Coverage coverage_;
-  std::vector<std::unique_ptr<initiator::Initiator>> initiators_;
+  std::vector<std::unique_ptr<clients::Initiator>> initiators_;
 
   std::unique_ptr<target::engine::Engine> engine_;
   target::engine::Outbox outbox_;

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "conformance/deviants/model_port.h"
+#include "conformance/deviants/model_link.h"
 #include "conformance/runner/judge.h"
 
 namespace conformance {
@@ -13,12 +13,12 @@ namespace {
 
 using deviants::Deviant;
 using deviants::ModelConfig;
-using deviants::ModelPort;
+using deviants::ModelLink;
 
 constexpr size_t kJumboMtu = 9000;
 
 struct Bench {
-  ModelPort port;
+  ModelLink link;
   TargetFacts facts;
   Context context;
 
@@ -33,21 +33,21 @@ struct Bench {
   Bench(const Case& c, const Deviant& deviant) : Bench(config_for(c), deviant) {}
 
   Bench(const ModelConfig& config, const Deviant& deviant)
-      : port(config, deviant),
-        facts(known(port)),
-        context(port, facts, default_scratch(port.model().config.sectors), {1.0, true}) {
+      : link(config, deviant),
+        facts(known(link)),
+        context(link, facts, default_scratch(link.model().config.sectors), {1.0, true}) {
     context.shared().may_write = true;
-    context.shared().restart = [this](Context::End) { port.restart(); };
+    context.shared().restart = [this](Context::End) { link.restart(); };
     context.shared().restart_with_buffers = [this](uint64_t buffers) {
-      port.model().config.buffer_count = static_cast<uint16_t>(buffers);
-      port.restart();
+      link.model().config.buffer_count = static_cast<uint16_t>(buffers);
+      link.restart();
     };
     // A deviant that hides what every run learns first is judged with what a conforming one would
     // say.
     if (learn_target(context) || facts.sectors == 0) {
-      facts.sectors = port.model().config.sectors;
-      facts.sector_count = port.model().max_sectors();
-      facts.identify = port.model().identify();
+      facts.sectors = link.model().config.sectors;
+      facts.sector_count = link.model().max_sectors();
+      facts.identify = link.model().identify();
     }
     if (!facts.extensions) {
       facts.extensions = true;
@@ -59,11 +59,11 @@ struct Bench {
     }
   }
 
-  static TargetFacts known(ModelPort& port) {
+  static TargetFacts known(ModelLink& link) {
     TargetFacts facts;
-    facts.mac = port.model().config.mac;
-    facts.shelf = port.model().config.shelf;
-    facts.slot = port.model().config.slot;
+    facts.mac = link.model().config.mac;
+    facts.shelf = link.model().config.shelf;
+    facts.slot = link.model().config.slot;
     return facts;
   }
 };
@@ -114,7 +114,7 @@ TEST_P(EachCase, PassesOnALargeDisk) {
 TEST_P(EachCase, PassesOnASlowDisk) {
   const Case& c = *GetParam();
   ModelConfig config = Bench::config_for(c);
-  config.write_ns = 300 * port::kNsPerMs;
+  config.write_ns = 300 * links::kNsPerMs;
   Bench bench(config, conforming());
   EXPECT_GE(bench.context.write_ns(), config.write_ns);
   const CaseResult r = run_case(bench.context, c);

@@ -1,4 +1,4 @@
-// What a case works with. All waiting goes through the Port.
+// What a case works with. All waiting goes through the Link.
 
 #include "conformance/cases/context.h"
 
@@ -8,10 +8,10 @@
 
 namespace conformance {
 
-using codec::get;
-using port::kNsPerMs;
-using port::kNsPerUs;
-using port::ReceivedFrame;
+using links::kNsPerMs;
+using links::kNsPerUs;
+using links::ReceivedFrame;
+using observer::get;
 
 namespace {
 
@@ -23,7 +23,7 @@ constexpr int64_t kPatienceMaxNs = 1000 * kNsPerMs;
 constexpr int64_t kWriteWaitMinNs = 1000 * kNsPerMs;
 constexpr int64_t kBarrierWaitNs = 1500 * kNsPerMs;  // above the pause of a congestion probe
 constexpr unsigned kBarrierAttempts = 3;
-constexpr int64_t kStartWaitNs = 5 * port::kNsPerSecond;
+constexpr int64_t kStartWaitNs = 5 * links::kNsPerSecond;
 
 Mac destination_of(BytesView frame) {
   Mac mac{};
@@ -32,7 +32,7 @@ Mac destination_of(BytesView frame) {
 }
 
 bool is_reply_to(BytesView frame, const Mac& mac) {
-  return codec::is_aoe(frame) && codec::is_reply(frame) && destination_of(frame) == mac;
+  return observer::is_aoe(frame) && observer::is_reply(frame) && destination_of(frame) == mac;
 }
 
 uint32_t tag_of(BytesView frame) {
@@ -71,11 +71,12 @@ bool Exchange::is_error() const {
 }
 
 Bytes Exchange::data() const {
-  if (!reply || reply->size() <= codec::at::ata_data) {
+  if (!reply || reply->size() <= observer::at::ata_data) {
     return {};
   }
-  const size_t n = std::min(codec::ata_data_bytes(request), reply->size() - codec::at::ata_data);
-  const auto from = reply->begin() + codec::at::ata_data;
+  const size_t n =
+      std::min(observer::ata_data_bytes(request), reply->size() - observer::at::ata_data);
+  const auto from = reply->begin() + observer::at::ata_data;
   return {from, from + static_cast<ptrdiff_t>(n)};
 }
 
@@ -84,23 +85,23 @@ bool no_error(const Exchange& x) {
   return x.answered() && !x.is_error();
 }
 bool good_ata(const Exchange& x) {
-  if (!no_error(x) || x.reply->size() < codec::at::ata_data) {
+  if (!no_error(x) || x.reply->size() < observer::at::ata_data) {
     return false;
   }
   const uint64_t status = x.field(F::ata_status);
-  return (status & codec::ata::status_drdy) != 0 &&
-         (status & (codec::ata::status_err | codec::ata::status_df)) == 0;
+  return (status & observer::ata::status_drdy) != 0 &&
+         (status & (observer::ata::status_err | observer::ata::status_df)) == 0;
 }
 static bool ata_error(const Exchange& x, uint8_t bit) {
-  return no_error(x) && x.reply->size() >= codec::at::ata_data &&
-         (x.field(F::ata_status) & codec::ata::status_err) != 0 &&
+  return no_error(x) && x.reply->size() >= observer::at::ata_data &&
+         (x.field(F::ata_status) & observer::ata::status_err) != 0 &&
          (x.field(F::ata_error) & bit) != 0;
 }
 bool ata_abort(const Exchange& x) {
-  return ata_error(x, codec::ata::error_abrt);
+  return ata_error(x, observer::ata::error_abrt);
 }
 bool ata_idnf(const Exchange& x) {
-  return ata_error(x, codec::ata::error_idnf);
+  return ata_error(x, observer::ata::error_idnf);
 }
 Outcomes::Test aoe_error(uint8_t code) {
   return [code](const Exchange& x) { return x.is_error() && x.error() == code; };
@@ -124,7 +125,8 @@ Bytes Initiator::stamp(Frame frame) {
     frame.src(mac_);
   }
   const auto fill = [&](F id, uint64_t value) {
-    if (!frame.is_set(id) && frame.size() >= codec::field(id).offset + codec::field(id).size) {
+    if (!frame.is_set(id) &&
+        frame.size() >= observer::field(id).offset + observer::field(id).size) {
       frame.set(id, value);
     }
   };
@@ -134,7 +136,7 @@ Bytes Initiator::stamp(Frame frame) {
     fill(F::tag, next_tag());
   }
   if (frame.pads()) {
-    frame.grow(codec::kMinFrameBytes);
+    frame.grow(observer::kMinFrameBytes);
   }
   return frame.bytes();
 }
@@ -180,9 +182,9 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
   // A disk may be slow, and a barrier may overtake it: ATA commands are waited for, longer each
   // time. All others are answered from memory: once a barrier behind them is answered, nothing more
   // will come.
-  const bool waits = get(request, F::command) == codec::command::ata;
-  const bool writes =
-      waits && codec::is_ata_write(static_cast<uint8_t>(get(request, F::ata_command).value_or(0)));
+  const bool waits = get(request, F::command) == observer::command::ata;
+  const bool writes = waits && observer::is_ata_write(
+                                   static_cast<uint8_t>(get(request, F::ata_command).value_or(0)));
   int64_t wait_ns = context_.patience_ns();
   const int64_t first_ns = context_.now_ns();
   bool gone = false;
@@ -213,7 +215,7 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
     throw CaseEnd(Verdict::inconclusive,
                   fmt::format("no answer to this request, nor to a read from another address: the "
                               "target or the link is gone ({})",
-                              codec::summary(request)));
+                              observer::summary(request)));
   }
   take();
   return x;
@@ -266,9 +268,9 @@ std::optional<ReceivedFrame> Initiator::await_tag(uint32_t tag, int64_t wait_ns)
 
 // --- Context -----------------------------------------------------------------------------------
 
-Context::Context(port::Port& port, TargetFacts& facts, Scratch scratch, Settings settings)
-    : port_(port), facts_(facts), scratch_(scratch), settings_(settings) {
-  Mac mac = port.mac();
+Context::Context(links::Link& link, TargetFacts& facts, Scratch scratch, Settings settings)
+    : link_(link), facts_(facts), scratch_(scratch), settings_(settings) {
+  Mac mac = link.mac();
   mac[0] = static_cast<uint8_t>((mac[0] | 0x02) & ~0x01);
   mac[1] ^= 0xfe;
   shared_.prober = std::make_unique<Initiator>(*this, mac);
@@ -281,7 +283,7 @@ const Mac& Context::prober_mac() {
 Initiator& Context::initiator(size_t n) {
   while (shared_.initiators.size() <= n) {
     const size_t i = shared_.initiators.size();
-    Mac mac = port_.mac();
+    Mac mac = link_.mac();
     if (i > 0) {  // locally administered addresses beside the interface's own
       mac[0] = static_cast<uint8_t>((mac[0] | 0x02) & ~0x01);
       mac[1] = static_cast<uint8_t>(mac[1] ^ i);
@@ -293,7 +295,7 @@ Initiator& Context::initiator(size_t n) {
 }
 
 uint8_t Context::sectors_max() const {
-  const uint64_t fit = (port_.mtu() + 14 - codec::at::ata_data) / codec::kSectorBytes;
+  const uint64_t fit = (link_.mtu() + 14 - observer::at::ata_data) / observer::kSectorBytes;
   return static_cast<uint8_t>(std::min<uint64_t>({fit, facts_.max_sectors(), 255}));
 }
 
@@ -315,19 +317,20 @@ int64_t Context::disk_wait_ns() const {
 // a neighbour, and no write to a sector outside the scratch range, in any of the ways that targets
 // are known to read an LBA.
 void Context::refuse_harm(BytesView frame) const {
-  if (!codec::is_aoe(frame)) {
+  if (!observer::is_aoe(frame)) {
     return;
   }
   const uint64_t cmd = *get(frame, F::command);
   const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
-  const bool writes =
-      cmd == codec::command::ata && codec::is_ata_write(ata) && frame.size() >= codec::at::ata_data;
-  const bool changes =
-      writes ||
-      (cmd == codec::command::config && get(frame, F::cfg_ccmd).value_or(0) >= codec::ccmd::set) ||
-      (cmd == codec::command::mask && get(frame, F::mask_mcmd).value_or(0) != codec::mcmd::read) ||
-      (cmd == codec::command::reserve &&
-       get(frame, F::reserve_rcmd).value_or(0) != codec::rcmd::read);
+  const bool writes = cmd == observer::command::ata && observer::is_ata_write(ata) &&
+                      frame.size() >= observer::at::ata_data;
+  const bool changes = writes ||
+                       (cmd == observer::command::config &&
+                        get(frame, F::cfg_ccmd).value_or(0) >= observer::ccmd::set) ||
+                       (cmd == observer::command::mask &&
+                        get(frame, F::mask_mcmd).value_or(0) != observer::mcmd::read) ||
+                       (cmd == observer::command::reserve &&
+                        get(frame, F::reserve_rcmd).value_or(0) != observer::rcmd::read);
   const uint64_t shelf = *get(frame, F::shelf);
   const uint64_t slot = *get(frame, F::slot);
   for (const auto& [other_shelf, other_slot] : shared_.neighbours) {
@@ -343,8 +346,8 @@ void Context::refuse_harm(BytesView frame) const {
   // Command and E flag both have their say in how wide the LBA is. A target that has not shown that
   // it keeps all of a 48-bit LBA may cut it.
   const bool flag48 = get(frame, F::ata_flag_extended).value_or(0) == 1;
-  const bool surely28 = ata == codec::ata::write && !flag48;
-  const bool surely48 = ata == codec::ata::write_ext && flag48 && shared_.keeps_lba48;
+  const bool surely28 = ata == observer::ata::write && !flag48;
+  const bool surely48 = ata == observer::ata::write_ext && flag48 && shared_.keeps_lba48;
   const uint64_t count = *get(frame, F::ata_count);
   const auto refuse_outside = [&](uint64_t lba) {
     const uint64_t end = std::min(lba + count, facts_.sectors);
@@ -366,8 +369,8 @@ void Context::refuse_harm(BytesView frame) const {
 bool Context::is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const {
   for (uint64_t i = 0; i < sectors; ++i) {
     const auto stands = shared_.harmless.find(lba + i);
-    const size_t at = codec::at::ata_data + i * codec::kSectorBytes;
-    if (stands == shared_.harmless.end() || frame.size() < at + codec::kSectorBytes ||
+    const size_t at = observer::at::ata_data + i * observer::kSectorBytes;
+    if (stands == shared_.harmless.end() || frame.size() < at + observer::kSectorBytes ||
         !std::equal(stands->second.begin(), stands->second.end(),
                     frame.begin() + static_cast<ptrdiff_t>(at))) {
       return false;
@@ -386,23 +389,23 @@ void Context::transmit(const Bytes& bytes) {
     shared_.since_last_reply.push_back(bytes);
   }
   shared_.tags_sent.insert(tag_of(bytes));
-  if (get(bytes, F::command) == codec::command::extension && bytes.size() >= 12) {
+  if (get(bytes, F::command) == observer::command::extension && bytes.size() >= 12) {
     Mac from{};
     std::copy_n(bytes.begin() + 6, from.size(), from.begin());
     shared_.negotiated[from] = true;
   }
   ++shared_.frames_sent;
   if (shared_.tap) {
-    shared_.tap(true, port_.now_ns(), bytes);
+    shared_.tap(true, link_.now_ns(), bytes);
   }
-  port_.send(bytes);
+  link_.send(bytes);
 }
 
 void Context::take_in(ReceivedFrame frame) {
   if (shared_.tap) {
     shared_.tap(false, frame.at_ns, frame.bytes);
   }
-  if (codec::is_aoe(frame.bytes) && codec::is_reply(frame.bytes) &&
+  if (observer::is_aoe(frame.bytes) && observer::is_reply(frame.bytes) &&
       shared_.neighbours.count({*get(frame.bytes, F::shelf), *get(frame.bytes, F::slot)}) == 0) {
     shared_.since_last_reply.clear();
     inbox_.push_back(std::move(frame));
@@ -420,7 +423,7 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
       return;
     }
     const int64_t look_ns = shared_.target_ended ? now_ns() + look_every_ns : until_ns;
-    auto frame = port_.receive(ended ? now_ns() : std::min(until_ns, look_ns));
+    auto frame = link_.receive(ended ? now_ns() : std::min(until_ns, look_ns));
     if (frame) {
       take_in(std::move(*frame));
       continue;
@@ -445,7 +448,7 @@ bool Context::barrier() {
   const int64_t wait_ns = scaled(kBarrierWaitNs) / kBarrierAttempts;
   const std::vector<Bytes> suspects = shared_.since_last_reply;
   for (unsigned i = 0; i < kBarrierAttempts; ++i) {
-    const Bytes request = who.send(codec::read_request(0, 1));
+    const Bytes request = who.send(observer::read_request(0, 1));
     bool alive = false;
     // Any reply to the asker is a sign of life: a target whose tags are wrong is not dead.
     const auto answered = [&] {
@@ -508,15 +511,15 @@ std::string Context::describe(const Exchange* x, const Marks& marks) {
   if (x->sent > 0) {  // not asked for, otherwise
     out += fmt::format("  request ({} bytes, sent {}):\n", x->request.size(),
                        x->sent == 1 ? "once" : fmt::format("{} times", x->sent));
-    out += indent(codec::dump(x->request));
-    out += indent(codec::hexdump(x->request));
+    out += indent(observer::dump(x->request));
+    out += indent(observer::hexdump(x->request));
   }
   const auto show = [&](const char* what, const Bytes& frame) {
-    codec::Hints hints;
+    observer::Hints hints;
     hints.request = &x->request;
     out += fmt::format("  {} ({} bytes):\n", what, frame.size());
-    out += indent(codec::dump(frame, marks, hints));
-    out += indent(codec::hexdump(frame, marks));
+    out += indent(observer::dump(frame, marks, hints));
+    out += indent(observer::hexdump(frame, marks));
   };
   if (x->reply) {
     show(x->sent > 0 ? "reply" : "unasked for", *x->reply);
@@ -556,7 +559,7 @@ void Context::inconclusive(std::string why) {
 }
 
 void Context::unsupported_if_refused(const Exchange& x, bool silence_too) {
-  if (x.is_error() && x.error() == codec::aoe_error::bad_command) {
+  if (x.is_error() && x.error() == observer::aoe_error::bad_command) {
     unsupported("refused with error 1 (unrecognized command)");
   }
   if (silence_too && !x.answered()) {
@@ -577,7 +580,7 @@ const Bytes& Context::expect_answer(const Exchange& x) {
 
 void Context::expect_field(const Exchange& x, F id, uint64_t value) {
   expect_answer(x);
-  const codec::Field& f = codec::field(id);
+  const observer::Field& f = observer::field(id);
   const auto got = get(*x.reply, id);
   if (!got) {
     fail(fmt::format("the reply ends before {}", f.name), fmt::format("{} = {:#x}", f.name, value),
@@ -632,33 +635,33 @@ void Context::expect_ata_error(const Exchange& x, uint8_t error_bit) {
 void Context::expect_data(const Exchange& x, BytesView data) {
   expect_answer(x);
   const Bytes& r = *x.reply;
-  if (r.size() < codec::at::ata_data + data.size()) {
+  if (r.size() < observer::at::ata_data + data.size()) {
     fail("the reply carries too little data", fmt::format("{} bytes of data", data.size()),
          fmt::format("{} bytes",
-                     r.size() < codec::at::ata_data ? 0 : r.size() - codec::at::ata_data),
-         &x, {codec::Mark(codec::at::ata_data, r.size())});
+                     r.size() < observer::at::ata_data ? 0 : r.size() - observer::at::ata_data),
+         &x, {observer::Mark(observer::at::ata_data, r.size())});
   }
   for (size_t i = 0; i < data.size(); ++i) {
-    const size_t at = codec::at::ata_data + i;
+    const size_t at = observer::at::ata_data + i;
     if (r[at] != data[i]) {
       fail("the data is wrong",
-           fmt::format("byte {} of the data (sector {}): {}", i, i / codec::kSectorBytes,
-                       codec::hex(data.subspan(i), 8)),
-           codec::hex(BytesView(r).subspan(at), 8), &x, {codec::Mark(at, 1)});
+           fmt::format("byte {} of the data (sector {}): {}", i, i / observer::kSectorBytes,
+                       observer::hex(data.subspan(i), 8)),
+           observer::hex(BytesView(r).subspan(at), 8), &x, {observer::Mark(at, 1)});
     }
   }
 }
 
 void Context::expect_config_string(const Exchange& x, BytesView text) {
   expect_answer(x);
-  const auto got = codec::config_string(*x.reply);
+  const auto got = observer::config_string(*x.reply);
   const uint64_t length = x.field(F::cfg_length);
-  const Marks marks{F::cfg_length, codec::Mark(codec::at::cfg_string, got ? got->size() : 1)};
+  const Marks marks{F::cfg_length, observer::Mark(observer::at::cfg_string, got ? got->size() : 1)};
   if (!got || length != text.size() ||
       !std::equal(text.begin(), text.end(), got->begin(), got->end())) {
     fail("the config string in the reply is wrong",
-         fmt::format("{} ({} bytes)", codec::quoted(text), text.size()),
-         got ? fmt::format("{} (length field {}, {} bytes in the frame)", codec::quoted(*got),
+         fmt::format("{} ({} bytes)", observer::quoted(text), text.size()),
+         got ? fmt::format("{} (length field {}, {} bytes in the frame)", observer::quoted(*got),
                            length, got->size())
              : "no config reply",
          &x, marks);
@@ -666,7 +669,7 @@ void Context::expect_config_string(const Exchange& x, BytesView text) {
 }
 
 void Context::expect_config_string(const Exchange& x, std::string_view text) {
-  expect_config_string(x, BytesView(codec::bytes_of(text)));
+  expect_config_string(x, BytesView(observer::bytes_of(text)));
 }
 
 void Context::expect_silence(Initiator& from, Frame frame) {
@@ -679,7 +682,7 @@ void Context::expect_silence_bytes(Initiator& from, const Bytes& bytes) {
   x.sent = 1;
   x.sent_ns = now_ns();
   const auto is_answer = [&](const ReceivedFrame& f) {
-    if (!codec::is_aoe(f.bytes) || !codec::is_reply(f.bytes) || f.at_ns < x.sent_ns) {
+    if (!observer::is_aoe(f.bytes) || !observer::is_reply(f.bytes) || f.at_ns < x.sent_ns) {
       return false;
     }
     const Mac to = destination_of(f.bytes);
@@ -696,27 +699,28 @@ void Context::expect_silence_bytes(Initiator& from, const Bytes& bytes) {
   const auto it = std::find_if(inbox_.begin(), inbox_.end(), is_answer);
   if (it != inbox_.end()) {
     x.reply = it->bytes;
-    fail("the target answered what it must not answer", "silence", codec::summary(it->bytes), &x);
+    fail("the target answered what it must not answer", "silence", observer::summary(it->bytes),
+         &x);
   }
   if (!alive) {
     throw CaseEnd(
         Verdict::inconclusive,
         fmt::format("silence, but a read from another address was not answered either ({})",
-                    codec::summary(bytes)));
+                    observer::summary(bytes)));
   }
 }
 
-void Context::expect_clean_padding(const Exchange& x, codec::Hints hints) {
+void Context::expect_clean_padding(const Exchange& x, observer::Hints hints) {
   expect_answer(x);
   hints.request = &x.request;
   const Bytes& r = *x.reply;
-  for (size_t i = codec::described_end(r, hints); i < r.size(); ++i) {
+  for (size_t i = observer::described_end(r, hints); i < r.size(); ++i) {
     const bool own = i < x.request.size() && r[i] == x.request[i];
     if (r[i] != 0 && !own) {
       fail("bytes that are not the sender's stand behind the end of the reply",
            "zeros, or the request's own bytes",
-           fmt::format("byte {}: {}", i, codec::hex(BytesView(r).subspan(i), 16)), &x,
-           {codec::Mark(i, r.size() - i)});
+           fmt::format("byte {}: {}", i, observer::hex(BytesView(r).subspan(i), 16)), &x,
+           {observer::Mark(i, r.size() - i)});
     }
   }
 }
@@ -737,13 +741,13 @@ void Context::expect_not_planted(const Exchange& x) {
   const Bytes& r = *x.reply;
   Bytes ring = planted_;
   ring.insert(ring.end(), planted_.begin(), planted_.end());  // a piece may begin anywhere
-  for (size_t i = codec::at::argument; i + piece <= r.size(); ++i) {
+  for (size_t i = observer::at::argument; i + piece <= r.size(); ++i) {
     const auto from = r.begin() + static_cast<ptrdiff_t>(i);
     const auto found = std::search(ring.begin(), ring.end(), from, from + piece);
     if (found != ring.end()) {
       fail("another host's bytes are in the reply", "nothing that another source address sent",
-           fmt::format("byte {}: {}", i, codec::quoted(BytesView(r).subspan(i), 24)), &x,
-           {codec::Mark(i, piece)});
+           fmt::format("byte {}: {}", i, observer::quoted(BytesView(r).subspan(i), 24)), &x,
+           {observer::Mark(i, piece)});
     }
   }
 }
@@ -785,32 +789,32 @@ void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& ma
       expected += (expected.empty() ? "" : "; or ") + o.seen;
     }
   }
-  fail("none of the allowed answers", expected, x.reply ? codec::summary(*x.reply) : "silence", &x,
-       marks);
+  fail("none of the allowed answers", expected, x.reply ? observer::summary(*x.reply) : "silence",
+       &x, marks);
 }
 
 const Bytes& Context::plant(Initiator& from) {
   // Sixteen bytes that nobody else sends, new each time, none of them zero.
-  planted_ = codec::bytes_of(fmt::format("~Pl4nT{:06x}!oE~", ++plant_serial_));
+  planted_ = observer::bytes_of(fmt::format("~Pl4nT{:06x}!oE~", ++plant_serial_));
   for (uint8_t& b : planted_) {
     b |= 0x80;  // not text: no config string and no sector of a test disk looks like it
   }
   const size_t full = frame_max();
   // An unknown command with a body that fills the frame, and a config read with a long tail.
-  Frame unknown = codec::header_only(0xef);
-  unknown.fill_after(codec::at::argument, planted_, full);
+  Frame unknown = observer::header_only(0xef);
+  unknown.fill_after(observer::at::argument, planted_, full);
   from.ask(unknown);
-  Frame config = codec::config_request(codec::ccmd::read);
-  config.fill_after(codec::at::cfg_string, planted_, full);
+  Frame config = observer::config_request(observer::ccmd::read);
+  config.fill_after(observer::at::cfg_string, planted_, full);
   from.ask(config);
   if (shared_.may_write && scratch_.count > 0) {
     const uint8_t count = static_cast<uint8_t>(std::min<uint64_t>(sectors_max(), scratch_.count));
-    Bytes data(size_t{count} * codec::kSectorBytes);
+    Bytes data(size_t{count} * observer::kSectorBytes);
     for (size_t i = 0; i < data.size(); ++i) {
       data[i] = planted_[i % planted_.size()];
     }
-    from.ask(codec::write_request(scratch_.lba, data));
-    from.ask(codec::read_request(scratch_.lba, count));
+    from.ask(observer::write_request(scratch_.lba, data));
+    from.ask(observer::read_request(scratch_.lba, count));
   }
   return planted_;
 }
@@ -839,13 +843,13 @@ std::optional<Bytes> Context::await_target(int64_t wait_ns) {
   const int64_t until_ns = now_ns() + wait_ns;
   constexpr int64_t ask_every_ns = 20 * kNsPerMs;
   while (now_ns() < until_ns) {
-    const Bytes request = shared_.prober->send(codec::read_request(0, 1));
+    const Bytes request = shared_.prober->send(observer::read_request(0, 1));
     bool alive = false;
     pump(now_ns() + ask_every_ns, [&] {
       for (auto it = inbox_.begin(); it != inbox_.end(); it = inbox_.erase(it)) {
         if (is_reply_to(it->bytes, shared_.prober->mac())) {
           alive = true;
-        } else if (!announcement && get(it->bytes, F::command) == codec::command::config &&
+        } else if (!announcement && get(it->bytes, F::command) == observer::command::config &&
                    get(it->bytes, F::shelf) == facts_.shelf &&
                    get(it->bytes, F::slot) == facts_.slot) {
           announcement = it->bytes;
@@ -868,9 +872,9 @@ void Context::needs_scratch(uint64_t sectors) {
 }
 
 Bytes Context::may_rewrite(Initiator& by, uint64_t lba) {
-  const Exchange x = by.ask(codec::read_request(lba, 1));
+  const Exchange x = by.ask(observer::read_request(lba, 1));
   expect_good_ata(x);
-  if (x.data().size() != codec::kSectorBytes) {
+  if (x.data().size() != observer::kSectorBytes) {
     fail("a read of one sector does not bring it", "512 bytes of data",
          fmt::format("{} bytes", x.data().size()), &x);
   }
@@ -914,7 +918,7 @@ void Context::reset_sessions() {
   for (const auto& [mac, unused] : negotiated) {
     for (const auto& initiator : shared_.initiators) {
       if (initiator->mac() == mac) {
-        initiator->ask(codec::extension_request({"reset"}, facts_.ext_order));
+        initiator->ask(observer::extension_request({"reset"}, facts_.ext_order));
       }
     }
   }

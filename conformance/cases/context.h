@@ -1,6 +1,6 @@
 #pragma once
-// What a case works with: initiators (source addresses) on one Port, questions and their answers,
-// and verifiers whose messages all look alike. All waiting goes through the Port; a case never sees
+// What a case works with: initiators (source addresses) on one Link, questions and their answers,
+// and verifiers whose messages all look alike. All waiting goes through the Link; a case never sees
 // a wall clock, a socket or the runner.
 
 #include <deque>
@@ -11,17 +11,17 @@
 #include <stdexcept>
 
 #include "conformance/cases/verdict.h"
-#include "conformance/codec/build.h"
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
+#include "conformance/observer/build.h"
 
 namespace conformance {
 
-using codec::Bytes;
-using codec::BytesView;
-using codec::F;
-using codec::Frame;
-using codec::Mac;
-using codec::Marks;
+using observer::Bytes;
+using observer::BytesView;
+using observer::F;
+using observer::Frame;
+using observer::Mac;
+using observer::Marks;
 
 class Context;
 
@@ -38,7 +38,7 @@ struct TargetFacts {
   Bytes identify;
   std::string model, serial, revision;
   bool extensions = false;  // answers command 0x23 with a table
-  codec::Order ext_order = codec::Order::little;
+  observer::Order ext_order = observer::Order::little;
   std::vector<std::string> active_extensions;  // came back in upper case when asked
   uint64_t max_sectors() const { return sector_count == 0 ? 2 : sector_count; }
 };
@@ -148,9 +148,9 @@ class Initiator {
   void send_bytes(const Bytes& bytes);
   // Replies to this address that have arrived and that nobody has taken, waiting until `count` are
   // there or none came for `quiet_ns`.
-  std::vector<port::ReceivedFrame> collect(size_t count, int64_t quiet_ns);
+  std::vector<links::ReceivedFrame> collect(size_t count, int64_t quiet_ns);
   // The reply with this tag, waiting for it at most `wait_ns`.
-  std::optional<port::ReceivedFrame> await_tag(uint32_t tag, int64_t wait_ns);
+  std::optional<links::ReceivedFrame> await_tag(uint32_t tag, int64_t wait_ns);
   uint32_t next_tag();
 
  private:
@@ -175,7 +175,7 @@ struct Interrupted : std::exception {};
 
 class Context {
  public:
-  Context(port::Port& port, TargetFacts& facts, Scratch scratch, Settings settings);
+  Context(links::Link& link, TargetFacts& facts, Scratch scratch, Settings settings);
 
   // Initiators 0, 1, 2...: the interface's own address first, then others. The same for the whole
   // run.
@@ -187,8 +187,8 @@ class Context {
   const TargetFacts& target() const { return facts_; }
   const Scratch& scratch() const { return scratch_; }
   void set_scratch(Scratch scratch) { scratch_ = scratch; }
-  port::Port& port() { return port_; }
-  size_t frame_max() const { return port_.mtu() + 14; }
+  links::Link& link() { return link_; }
+  size_t frame_max() const { return link_.mtu() + 14; }
   // Sectors that fit both a frame of this link and the target's advertised limit.
   uint8_t sectors_max() const;
 
@@ -211,7 +211,7 @@ class Context {
   void expect_silence(Initiator& from, Frame frame);
   void expect_silence_bytes(Initiator& from, const Bytes& bytes);
   // Nothing stands behind what the reply's fields describe but zeros or the request's own bytes.
-  void expect_clean_padding(const Exchange& x, codec::Hints hints = {});
+  void expect_clean_padding(const Exchange& x, observer::Hints hints = {});
   // None of the bytes that plant() left behind are in the reply.
   void expect_not_planted(const Exchange& x);
   void expect_not_planted(const Bytes& request, const Bytes& reply);
@@ -242,7 +242,7 @@ class Context {
   const Bytes& plant(Initiator& from);
 
   // --- Time. ---
-  int64_t now_ns() { return port_.now_ns(); }
+  int64_t now_ns() { return link_.now_ns(); }
   int64_t rtt_ns() const { return rtt_ns_; }
   // The longest that one write has taken so far, until its answer.
   int64_t write_ns() const { return write_ns_; }
@@ -320,14 +320,14 @@ class Context {
   friend class Initiator;
   // Receives until `until_ns` or until `done` says so.
   void pump(int64_t until_ns, const std::function<bool()>& done);
-  void take_in(port::ReceivedFrame frame);
+  void take_in(links::ReceivedFrame frame);
   void transmit(const Bytes& bytes);
   void refuse_harm(BytesView frame) const;
   bool is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const;
   std::string describe(const Exchange* x, const Marks& marks);
   Verdict broken() const;
-  std::vector<port::ReceivedFrame> inbox_;
-  port::Port& port_;
+  std::vector<links::ReceivedFrame> inbox_;
+  links::Link& link_;
   TargetFacts& facts_;
   Scratch scratch_;
   Settings settings_;

@@ -13,9 +13,9 @@ namespace conformance {
 // Content that is different for every seed and every sector, and has no two equal halves.
 inline Bytes sector_pattern(uint64_t seed, size_t sectors = 1) {
   Bytes out;
-  out.reserve(sectors * codec::kSectorBytes);
+  out.reserve(sectors * observer::kSectorBytes);
   uint64_t state = (seed + 1) * 0x9e3779b97f4a7c15ULL;
-  while (out.size() < sectors * codec::kSectorBytes) {
+  while (out.size() < sectors * observer::kSectorBytes) {
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
@@ -32,7 +32,7 @@ inline Bytes part(BytesView bytes, size_t offset, size_t size) {
 // How long the replies to many requests at once may be away: a durable write takes its time. Nobody
 // waits that long when all of them come.
 inline int64_t burst_wait_ns(Context& c) {
-  return std::max(c.scaled(port::kNsPerSecond), c.disk_wait_ns());
+  return std::max(c.scaled(links::kNsPerSecond), c.disk_wait_ns());
 }
 
 // The first of `sectors` consecutive sectors that may be written to.
@@ -46,23 +46,23 @@ inline uint64_t scratch_lba(Context& c, uint64_t sectors) {
 }
 
 inline void put_sectors(Context& c, Initiator& from, uint64_t lba, BytesView data) {
-  const size_t step = size_t{c.sectors_max()} * codec::kSectorBytes;
+  const size_t step = size_t{c.sectors_max()} * observer::kSectorBytes;
   for (size_t at = 0; at < data.size(); at += step) {
     const size_t n = std::min(step, data.size() - at);
     c.expect_good_ata(
-        from.ask(codec::write_request(lba + at / codec::kSectorBytes, data.subspan(at, n))));
+        from.ask(observer::write_request(lba + at / observer::kSectorBytes, data.subspan(at, n))));
   }
 }
 
 inline Bytes get_sectors(Context& c, Initiator& from, uint64_t lba, size_t count) {
   Bytes out;
-  while (out.size() < count * codec::kSectorBytes) {
-    const size_t done = out.size() / codec::kSectorBytes;
+  while (out.size() < count * observer::kSectorBytes) {
+    const size_t done = out.size() / observer::kSectorBytes;
     const auto n = static_cast<uint8_t>(std::min<size_t>(c.sectors_max(), count - done));
-    const Exchange x = from.ask(codec::read_request(lba + done, n));
+    const Exchange x = from.ask(observer::read_request(lba + done, n));
     c.expect_good_ata(x);
     const Bytes data = x.data();
-    if (data.size() != size_t{n} * codec::kSectorBytes) {
+    if (data.size() != size_t{n} * observer::kSectorBytes) {
       c.fail("a read brings less than it was asked for", std::to_string(n) + " sectors of data",
              std::to_string(data.size()) + " bytes", &x);
     }
@@ -74,39 +74,40 @@ inline Bytes get_sectors(Context& c, Initiator& from, uint64_t lba, size_t count
 // What stands on the disk, sector by sector.
 inline void expect_on_disk(Context& c, Initiator& from, uint64_t lba, BytesView wanted,
                            const std::string& story) {
-  const size_t sectors = wanted.size() / codec::kSectorBytes;
+  const size_t sectors = wanted.size() / observer::kSectorBytes;
   const Bytes seen = get_sectors(c, from, lba, sectors);
   for (size_t i = 0; i < sectors; ++i) {
-    const Bytes want = part(wanted, i * codec::kSectorBytes, codec::kSectorBytes);
-    const Bytes got = part(seen, i * codec::kSectorBytes, codec::kSectorBytes);
+    const Bytes want = part(wanted, i * observer::kSectorBytes, observer::kSectorBytes);
+    const Bytes got = part(seen, i * observer::kSectorBytes, observer::kSectorBytes);
     c.expect(want == got,
-             story + ": sector " + std::to_string(lba + i) + " holds " + codec::hex(want, 16),
-             codec::hex(got, 16));
+             story + ": sector " + std::to_string(lba + i) + " holds " + observer::hex(want, 16),
+             observer::hex(got, 16));
   }
 }
 
 // --- Requests as a deviant sees them. ---
 inline bool is_ata_request(BytesView f) {
-  return codec::is_aoe(f) && !codec::is_reply(f) &&
-         codec::get(f, F::command) == codec::command::ata && f.size() >= codec::at::ata_data;
+  return observer::is_aoe(f) && !observer::is_reply(f) &&
+         observer::get(f, F::command) == observer::command::ata &&
+         f.size() >= observer::at::ata_data;
 }
 inline uint8_t ata_code(BytesView f) {
-  return static_cast<uint8_t>(codec::get(f, F::ata_command).value_or(0));
+  return static_cast<uint8_t>(observer::get(f, F::ata_command).value_or(0));
 }
 inline bool is_read_request(BytesView f) {
-  return is_ata_request(f) && codec::is_ata_read(ata_code(f));
+  return is_ata_request(f) && observer::is_ata_read(ata_code(f));
 }
 inline bool is_write_request(BytesView f) {
-  return is_ata_request(f) && codec::is_ata_write(ata_code(f));
+  return is_ata_request(f) && observer::is_ata_write(ata_code(f));
 }
 inline bool is_transfer(BytesView f) {
   return is_read_request(f) || is_write_request(f);
 }
 inline bool is_command(BytesView f, uint8_t command) {
-  return codec::is_aoe(f) && !codec::is_reply(f) && codec::get(f, F::command) == command;
+  return observer::is_aoe(f) && !observer::is_reply(f) && observer::get(f, F::command) == command;
 }
 inline uint64_t value_of(BytesView f, F id) {
-  return codec::get(f, id).value_or(0);
+  return observer::get(f, id).value_or(0);
 }
 
 using deviants::Answers;
@@ -122,11 +123,11 @@ using RequestTest = std::function<bool(const Bytes&)>;
 
 // Answers with an AoE error where it should serve.
 inline Deviant refuses(std::string name, std::string story, RequestTest when,
-                       uint8_t error = codec::aoe_error::bad_argument) {
+                       uint8_t error = observer::aoe_error::bad_argument) {
   return spoils(
       std::move(name), std::move(story),
       [when = std::move(when), error](const Bytes& q, ModelTarget& m, const Forward& f) {
-        return when(q) ? Answers{{m.error_reply(q, error, codec::at::ata_data), 0}} : f(q);
+        return when(q) ? Answers{{m.error_reply(q, error, observer::at::ata_data), 0}} : f(q);
       });
 }
 

@@ -7,12 +7,12 @@
 
 namespace conformance::deviants {
 
-using codec::F;
-using codec::get;
-using codec::set;
-namespace at = codec::at;
-namespace ata = codec::ata;
-namespace aoe_error = codec::aoe_error;
+using observer::F;
+using observer::get;
+using observer::set;
+namespace at = observer::at;
+namespace ata = observer::ata;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -47,14 +47,14 @@ std::string upper(std::string s) {
 }
 
 void add_crc(Bytes& frame) {
-  const auto crc = codec::crc8x4(BytesView(frame).subspan(at::argument));
+  const auto crc = observer::crc8x4(BytesView(frame).subspan(at::argument));
   frame.insert(frame.end(), crc.begin(), crc.end());
 }
 
 }  // namespace
 
 ModelTarget::ModelTarget(ModelConfig c) : config(std::move(c)) {
-  config_string = codec::bytes_of(config.config_string);
+  config_string = observer::bytes_of(config.config_string);
 }
 
 void ModelTarget::restart() {
@@ -66,14 +66,14 @@ void ModelTarget::restart() {
 
 Bytes ModelTarget::read_sector(uint64_t lba) const {
   const auto it = disk.find(lba);
-  return it != disk.end() ? it->second : Bytes(codec::kSectorBytes, 0);
+  return it != disk.end() ? it->second : Bytes(observer::kSectorBytes, 0);
 }
 
 Bytes ModelTarget::reply_to(const Bytes& request, size_t size) const {
   Bytes reply(std::max<size_t>(size, at::argument), 0);
   std::copy_n(request.begin() + 6, 6, reply.begin());
   std::copy(config.mac.begin(), config.mac.end(), reply.begin() + 6);
-  set(reply, F::eth_type, codec::kEtherType);
+  set(reply, F::eth_type, observer::kEtherType);
   set(reply, F::version, 1);
   set(reply, F::flag_response, 1);
   set(reply, F::shelf, config.shelf);
@@ -94,12 +94,12 @@ Bytes ModelTarget::announcement() const {
   Bytes reply(at::cfg_string, 0);
   std::fill_n(reply.begin(), 6, 0xff);
   std::copy(config.mac.begin(), config.mac.end(), reply.begin() + 6);
-  set(reply, F::eth_type, codec::kEtherType);
+  set(reply, F::eth_type, observer::kEtherType);
   set(reply, F::version, 1);
   set(reply, F::flag_response, 1);
   set(reply, F::shelf, config.shelf);
   set(reply, F::slot, config.slot);
-  set(reply, F::command, codec::command::config);
+  set(reply, F::command, observer::command::config);
   set(reply, F::cfg_buffer_count, config.buffer_count);
   set(reply, F::cfg_firmware, config.firmware);
   set(reply, F::cfg_sector_count, max_sectors());
@@ -110,7 +110,7 @@ Bytes ModelTarget::announcement() const {
 }
 
 Answers ModelTarget::on_frame(const Bytes& frame, int64_t now_ns) {
-  if (!codec::is_aoe(frame) || codec::is_reply(frame)) {
+  if (!observer::is_aoe(frame) || observer::is_reply(frame)) {
     return {};
   }
   const uint64_t shelf = *get(frame, F::shelf);
@@ -125,15 +125,15 @@ Answers ModelTarget::on_frame(const Bytes& frame, int64_t now_ns) {
     return {{error_reply(frame, aoe_error::bad_version, at::argument), kServiceNs}};
   }
   switch (*get(frame, F::command)) {
-    case codec::command::ata:
+    case observer::command::ata:
       return on_ata(frame);
-    case codec::command::config:
+    case observer::command::config:
       return on_config(frame);
-    case codec::command::mask:
+    case observer::command::mask:
       return on_mask(frame);
-    case codec::command::reserve:
+    case observer::command::reserve:
       return on_reserve(frame);
-    case codec::command::extension:
+    case observer::command::extension:
       if (config.extensions) {
         return on_extension(frame, now_ns);
       }
@@ -145,8 +145,8 @@ Answers ModelTarget::on_frame(const Bytes& frame, int64_t now_ns) {
 }
 
 Bytes ModelTarget::identify() const {
-  Bytes data(codec::kSectorBytes, 0);
-  const auto word = [&](size_t w, uint16_t value) { codec::store_le(data, 2 * w, 2, value); };
+  Bytes data(observer::kSectorBytes, 0);
+  const auto word = [&](size_t w, uint16_t value) { observer::store_le(data, 2 * w, 2, value); };
   word(0, 0x0040);
   put_identify_string(data, 10, 10, "MODEL0001");
   put_identify_string(data, 23, 4, "1.0");
@@ -161,8 +161,8 @@ Bytes ModelTarget::identify() const {
   word(86, 1U << 13 | 1U << 12 | 1U << 10);
   word(87, 0x4000);
   const uint64_t lba28 = std::min<uint64_t>(config.sectors, kLba28Sectors - 1);
-  codec::store_le(data, 120, 4, lba28);
-  codec::store_le(data, 200, 8, config.sectors);
+  observer::store_le(data, 120, 4, lba28);
+  observer::store_le(data, 200, 8, config.sectors);
   return data;
 }
 
@@ -241,17 +241,17 @@ Answers ModelTarget::write(const Bytes& frame, uint64_t lba, unsigned count, boo
   set(reply, F::ata_error, 0);
   set(reply, F::ata_status, ata::status_drdy);
   set(reply, F::ata_reserved, 0);
-  const size_t data_bytes = size_t{count} * codec::kSectorBytes;
+  const size_t data_bytes = size_t{count} * observer::kSectorBytes;
   if (frame.size() < at::ata_data + data_bytes || count > max_sectors()) {
     set(reply, F::flag_error, 1);
     set(reply, F::error, aoe_error::bad_argument);
     set(reply, F::ata_status, 0);
     return {{reply, kServiceNs}};
   }
-  if (session.crc && frame.size() >= at::ata_data + data_bytes + codec::kCrc8x4Bytes) {
+  if (session.crc && frame.size() >= at::ata_data + data_bytes + observer::kCrc8x4Bytes) {
     const BytesView covered =
         BytesView(frame).subspan(at::argument, at::ata_data - at::argument + data_bytes);
-    const auto crc = codec::crc8x4(covered);
+    const auto crc = observer::crc8x4(covered);
     if (!std::equal(crc.begin(), crc.end(),
                     frame.begin() + static_cast<ptrdiff_t>(at::ata_data + data_bytes))) {
       return {};
@@ -277,8 +277,8 @@ Answers ModelTarget::write(const Bytes& frame, uint64_t lba, unsigned count, boo
   }
   for (unsigned i = 0; i < count; ++i) {
     const auto from =
-        frame.begin() + static_cast<ptrdiff_t>(at::ata_data + i * codec::kSectorBytes);
-    disk[lba + i] = Bytes(from, from + codec::kSectorBytes);
+        frame.begin() + static_cast<ptrdiff_t>(at::ata_data + i * observer::kSectorBytes);
+    disk[lba + i] = Bytes(from, from + observer::kSectorBytes);
   }
   if (windowed) {
     remember_tag(session, serial);
@@ -331,7 +331,7 @@ Answers ModelTarget::on_ata(const Bytes& frame) {
           {perform_read(frame, static_cast<uint32_t>(*get(frame, F::tag)), lba, count, session),
            kServiceNs + kDiskNs}};
       if (session.coalesced) {
-        for (const codec::CoalescedEntry& e : codec::coalesced_tail(frame)) {
+        for (const observer::CoalescedEntry& e : observer::coalesced_tail(frame)) {
           answers.push_back({perform_read(frame, e.tag, e.lba & lba_limit_mask, e.count, session),
                              answers.back().delay_ns + kDiskNs});
         }
@@ -354,8 +354,8 @@ Answers ModelTarget::on_config(const Bytes& frame) {
   sessions.erase(source_of(frame));
   uint8_t error = 0;
   Bytes text;
-  if (cmd != codec::ccmd::read) {
-    if (cmd > codec::ccmd::force_set || length > codec::kConfigStringMax ||
+  if (cmd != observer::ccmd::read) {
+    if (cmd > observer::ccmd::force_set || length > observer::kConfigStringMax ||
         at::cfg_string + length > frame.size()) {
       error = aoe_error::bad_argument;
     } else {
@@ -365,25 +365,25 @@ Answers ModelTarget::on_config(const Bytes& frame) {
   }
   if (error == 0) {
     switch (cmd) {
-      case codec::ccmd::test:
+      case observer::ccmd::test:
         if (text != config_string) {
           return {};
         }
         break;
-      case codec::ccmd::prefix:
+      case observer::ccmd::prefix:
         if (text.size() > config_string.size() ||
             !std::equal(text.begin(), text.end(), config_string.begin())) {
           return {};
         }
         break;
-      case codec::ccmd::set:
+      case observer::ccmd::set:
         if (!config_string.empty() && text != config_string) {
           error = aoe_error::config_present;
         } else {
           config_string = text;
         }
         break;
-      case codec::ccmd::force_set:
+      case observer::ccmd::force_set:
         config_string = text;
         break;
       default:
@@ -411,19 +411,20 @@ Answers ModelTarget::on_mask(const Bytes& frame) {
   }
   const auto cmd = static_cast<uint8_t>(*get(frame, F::mask_mcmd));
   const size_t count = *get(frame, F::mask_count);
-  if (cmd > codec::mcmd::edit ||
-      (cmd == codec::mcmd::edit && at::mask_list + count * codec::kMaskEntryBytes > frame.size())) {
+  if (cmd > observer::mcmd::edit ||
+      (cmd == observer::mcmd::edit &&
+       at::mask_list + count * observer::kMaskEntryBytes > frame.size())) {
     Bytes reply = error_reply(frame, aoe_error::bad_argument, at::mask_list);
     set(reply, F::mask_mcmd, cmd);
     return {{reply, kServiceNs}};
   }
   uint8_t merror = 0;
   size_t bad_index = 0;
-  if (cmd == codec::mcmd::edit) {
-    const std::vector<Directive> directives = *codec::mask_list(frame);
+  if (cmd == observer::mcmd::edit) {
+    const std::vector<Directive> directives = *observer::mask_list(frame);
     for (size_t i = 0; i < directives.size() && merror == 0; ++i) {
       const Directive& d = directives[i];
-      if (d.dcmd == codec::dcmd::add) {
+      if (d.dcmd == observer::dcmd::add) {
         if (contains(mask, d.mac)) {
           continue;
         }
@@ -432,9 +433,9 @@ Answers ModelTarget::on_mask(const Bytes& frame) {
         } else {
           mask.push_back(d.mac);
         }
-      } else if (d.dcmd == codec::dcmd::del) {
+      } else if (d.dcmd == observer::dcmd::del) {
         mask.erase(std::remove(mask.begin(), mask.end(), d.mac), mask.end());
-      } else if (d.dcmd != codec::dcmd::nothing) {
+      } else if (d.dcmd != observer::dcmd::nothing) {
         merror = 2;
       }
       bad_index = i;
@@ -444,11 +445,11 @@ Answers ModelTarget::on_mask(const Bytes& frame) {
   set(reply, F::mask_mcmd, cmd);
   set(reply, F::mask_merror, merror);
   set(reply, F::mask_count, merror != 0 ? bad_index : mask.size());
-  const size_t room = (config.mtu + 14 - at::mask_list) / codec::kMaskEntryBytes;
+  const size_t room = (config.mtu + 14 - at::mask_list) / observer::kMaskEntryBytes;
   for (size_t i = 0; i < std::min(mask.size(), room); ++i) {
     const Mac& mac = mask[i];
     reply.push_back(0);
-    reply.push_back(codec::dcmd::nothing);
+    reply.push_back(observer::dcmd::nothing);
     reply.insert(reply.end(), mac.begin(), mac.end());
   }
   return {{reply, kServiceNs}};
@@ -461,16 +462,16 @@ Answers ModelTarget::on_reserve(const Bytes& frame) {
   const auto cmd = static_cast<uint8_t>(*get(frame, F::reserve_rcmd));
   const size_t count = *get(frame, F::reserve_count);
   uint8_t error = 0;
-  const bool sets = cmd == codec::rcmd::set || cmd == codec::rcmd::force_set;
-  if (cmd > codec::rcmd::force_set ||
-      (sets && (at::reserve_list + count * codec::kReserveEntryBytes > frame.size() ||
+  const bool sets = cmd == observer::rcmd::set || cmd == observer::rcmd::force_set;
+  if (cmd > observer::rcmd::force_set ||
+      (sets && (at::reserve_list + count * observer::kReserveEntryBytes > frame.size() ||
                 count > config.reserve_max))) {
     error = aoe_error::bad_argument;
-  } else if (cmd == codec::rcmd::set && !reserved.empty() &&
+  } else if (cmd == observer::rcmd::set && !reserved.empty() &&
              !contains(reserved, source_of(frame))) {
     error = aoe_error::reserved;
   } else if (sets) {
-    reserved = *codec::reserve_list(frame);
+    reserved = *observer::reserve_list(frame);
   }
   Bytes reply = reply_to(frame, at::reserve_list);
   if (error != 0) {
@@ -486,7 +487,7 @@ Answers ModelTarget::on_reserve(const Bytes& frame) {
 }
 
 Answers ModelTarget::on_extension(const Bytes& frame, int64_t now_ns) {
-  auto table = codec::ext_table(frame);
+  auto table = observer::ext_table(frame);
   if (!table) {
     return {};
   }

@@ -9,14 +9,14 @@
 #include <memory>
 #include <set>
 
-#include "conformance/codec/build.h"
+#include "conformance/observer/build.h"
 
 namespace conformance::deviants {
 
-using codec::Bytes;
-using codec::BytesView;
-using codec::Directive;
-using codec::Mac;
+using observer::Bytes;
+using observer::BytesView;
+using observer::Directive;
+using observer::Mac;
 
 // What a target answers with, and when: nanoseconds after it took the request.
 struct Answer {
@@ -81,7 +81,7 @@ class ModelTarget {
   std::optional<std::string> congestion_id;
   std::vector<int64_t> pauses_ns;
 
-  size_t max_sectors() const { return (config.mtu - 22) / codec::kSectorBytes; }
+  size_t max_sectors() const { return (config.mtu - 22) / observer::kSectorBytes; }
   Bytes read_sector(uint64_t lba) const;
   // The header of a reply to `request`, cut to its fixed argument, all else zero.
   Bytes reply_to(const Bytes& request, size_t size) const;

@@ -22,7 +22,7 @@ namespace {
 
 std::string target_line(const Report& r) {
   if (!r.target_known) {
-    return fmt::format("target:  none found on {}", r.port_name);
+    return fmt::format("target:  none found on {}", r.link_name);
   }
   const TargetFacts& t = r.target;
   std::string extensions;
@@ -34,11 +34,11 @@ std::string target_line(const Report& r) {
       "         AoE version {}, firmware {:#06x}, buffer count {}, sector count {}\n"
       "         {} sectors, model {}, serial {}, firmware revision {}\n"
       "         extensions: {}",
-      t.shelf, t.slot, codec::to_string(t.mac), r.port_name, r.mtu, t.aoe_version, t.firmware,
-      t.buffer_count, t.sector_count, t.sectors, codec::quoted(t.model), codec::quoted(t.serial),
-      codec::quoted(t.revision),
+      t.shelf, t.slot, observer::to_string(t.mac), r.link_name, r.mtu, t.aoe_version, t.firmware,
+      t.buffer_count, t.sector_count, t.sectors, observer::quoted(t.model),
+      observer::quoted(t.serial), observer::quoted(t.revision),
       t.extensions ? fmt::format("{} (table length {}-endian)", extensions,
-                                 t.ext_order == codec::Order::little ? "little" : "big")
+                                 t.ext_order == observer::Order::little ? "little" : "big")
                    : "none (no command 0x23)");
 }
 
@@ -121,12 +121,12 @@ std::map<Verdict, size_t> Report::counts() const {
 }
 
 std::string time_text(int64_t ns) {
-  const time_t seconds = ns / port::kNsPerSecond;
+  const time_t seconds = ns / links::kNsPerSecond;
   tm parts{};
   gmtime_r(&seconds, &parts);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", parts.tm_year + 1900,
                      parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                     ns % port::kNsPerSecond / port::kNsPerUs);
+                     ns % links::kNsPerSecond / links::kNsPerUs);
 }
 
 std::string coloured(Verdict verdict, bool colour) {
@@ -334,7 +334,7 @@ std::string to_json(const Report& r) {
   j["command"] = json_safe(r.command);
   j["started"] = time_text(r.started_ns);
   j["duration_ms"] = r.duration_ms;
-  j["port"] = {{"name", json_safe(r.port_name)}, {"mtu", r.mtu}};
+  j["port"] = {{"name", json_safe(r.link_name)}, {"mtu", r.mtu}};
   j["complete"] = r.trouble.empty();
   j["trouble"] = json_safe(r.trouble);
   j["exit_code"] = r.exit_code;
@@ -348,7 +348,7 @@ std::string to_json(const Report& r) {
     const TargetFacts& t = r.target;
     j["target"] = {{"shelf", t.shelf},
                    {"slot", t.slot},
-                   {"mac", codec::to_string(t.mac)},
+                   {"mac", observer::to_string(t.mac)},
                    {"aoe_version", t.aoe_version},
                    {"firmware", t.firmware},
                    {"buffer_count", t.buffer_count},
@@ -357,11 +357,11 @@ std::string to_json(const Report& r) {
                    {"model", json_safe(t.model)},
                    {"serial", json_safe(t.serial)},
                    {"revision", json_safe(t.revision)},
-                   {"identify", codec::hex(t.identify, codec::kSectorBytes)},
+                   {"identify", observer::hex(t.identify, observer::kSectorBytes)},
                    {"extensions", t.active_extensions},
-                   {"extension_length_order", !t.extensions                         ? "none"
-                                              : t.ext_order == codec::Order::little ? "little"
-                                                                                    : "big"}};
+                   {"extension_length_order", !t.extensions                            ? "none"
+                                              : t.ext_order == observer::Order::little ? "little"
+                                                                                       : "big"}};
   } else {
     j["target"] = nullptr;
   }

@@ -12,7 +12,7 @@ namespace conformance::report {
 struct Report {
   std::string version;
   std::string command;    // the command line
-  std::string port_name;  // interface, socket or model
+  std::string link_name;  // interface, socket or model
   size_t mtu = 0;
   int64_t started_ns = 0;
   double duration_ms = 0;

@@ -36,7 +36,7 @@ std::string Capture::begin(const std::string& case_id) {
   return path;
 }
 
-void Capture::frame(int64_t at_ns, codec::BytesView bytes) {
+void Capture::frame(int64_t at_ns, observer::BytesView bytes) {
   if (dumper_ == nullptr) {
     return;
   }

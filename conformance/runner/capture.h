@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "conformance/codec/bytes.h"
+#include "conformance/observer/bytes.h"
 
 namespace conformance {
 
@@ -19,7 +19,7 @@ class Capture {
 
   // Closes the one before. Returns the path.
   std::string begin(const std::string& case_id);
-  void frame(int64_t at_ns, codec::BytesView bytes);
+  void frame(int64_t at_ns, observer::BytesView bytes);
   void finish();
 
  private:

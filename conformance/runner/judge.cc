@@ -8,8 +8,8 @@
 
 namespace conformance {
 
-using codec::get;
-using codec::Order;
+using observer::get;
+using observer::Order;
 
 namespace {
 
@@ -43,12 +43,12 @@ void require_extensions(Context& t, const Case& c) {
   }
   if (!t.target().extensions) {
     const Exchange x =
-        t.a().ask(codec::extension_request({c.extensions.front()}, t.target().ext_order));
+        t.a().ask(observer::extension_request({c.extensions.front()}, t.target().ext_order));
     if (!x.answered()) {
       t.unsupported("command 0x23 is met with silence");
     }
-    t.expect_field(x, F::command, codec::command::extension);
-    t.expect_error(x, codec::aoe_error::bad_command);
+    t.expect_field(x, F::command, observer::command::extension);
+    t.expect_error(x, observer::aoe_error::bad_command);
     t.unsupported("command 0x23 is refused with error 1, as it should be where it is unknown");
   }
   const auto& active = t.target().active_extensions;
@@ -115,7 +115,7 @@ CaseResult run_case(Context& t, const Case& c) {
   t.set_uninterruptible(false);
   result.findings = t.take_findings();
   settle(result);
-  result.duration_ms = static_cast<double>(t.now_ns() - start_ns) / port::kNsPerMs;
+  result.duration_ms = static_cast<double>(t.now_ns() - start_ns) / links::kNsPerMs;
   return result;
 }
 
@@ -123,12 +123,12 @@ std::vector<Found> discover(Context& t, uint16_t shelf, uint8_t slot) {
   std::vector<Found> found;
   constexpr int attempts = 3;
   constexpr size_t targets_max = 1024;
-  Frame query = codec::config_request(codec::ccmd::read);
-  query.dst(codec::kBroadcastMac).set(F::shelf, shelf).set(F::slot, slot);
+  Frame query = observer::config_request(observer::ccmd::read);
+  query.dst(observer::kBroadcastMac).set(F::shelf, shelf).set(F::slot, slot);
   for (int i = 0; i < attempts && found.empty(); ++i) {
     t.a().send(query);
-    for (const auto& f : t.a().collect(targets_max, t.scaled(200 * port::kNsPerMs))) {
-      if (get(f.bytes, F::command) != codec::command::config) {
+    for (const auto& f : t.a().collect(targets_max, t.scaled(200 * links::kNsPerMs))) {
+      if (get(f.bytes, F::command) != observer::command::config) {
         continue;
       }
       Found one{};
@@ -151,28 +151,28 @@ std::optional<std::string> learn_target(Context& t) {
   t.begin_case({}, Level::must);
   try {
     t.measure_rtt();
-    const Exchange config = t.a().ask(codec::config_request(codec::ccmd::read));
+    const Exchange config = t.a().ask(observer::config_request(observer::ccmd::read));
     const auto reply = config.answered()        ? config.reply
                        : !config.strays.empty() ? std::optional(config.strays.front())
                                                 : std::nullopt;
-    if (!reply || reply->size() < codec::at::cfg_string) {
+    if (!reply || reply->size() < observer::at::cfg_string) {
       return "it does not answer a config query";
     }
     facts.aoe_version = *get(*reply, F::cfg_version);
     facts.buffer_count = *get(*reply, F::cfg_buffer_count);
     facts.firmware = *get(*reply, F::cfg_firmware);
     facts.sector_count = *get(*reply, F::cfg_sector_count);
-    const Exchange id = t.a().ask(codec::identify_request());
+    const Exchange id = t.a().ask(observer::identify_request());
     const auto id_reply = id.answered()        ? id.reply
                           : !id.strays.empty() ? std::optional(id.strays.front())
                                                : std::nullopt;
-    if (id_reply && id_reply->size() >= codec::at::ata_data + codec::kSectorBytes) {
-      const auto from = id_reply->begin() + codec::at::ata_data;
-      facts.identify.assign(from, from + codec::kSectorBytes);
-      facts.sectors = codec::identify_sectors(facts.identify);
-      facts.serial = codec::identify_string(facts.identify, 10, 19);
-      facts.revision = codec::identify_string(facts.identify, 23, 26);
-      facts.model = codec::identify_string(facts.identify, 27, 46);
+    if (id_reply && id_reply->size() >= observer::at::ata_data + observer::kSectorBytes) {
+      const auto from = id_reply->begin() + observer::at::ata_data;
+      facts.identify.assign(from, from + observer::kSectorBytes);
+      facts.sectors = observer::identify_sectors(facts.identify);
+      facts.serial = observer::identify_string(facts.identify, 10, 19);
+      facts.revision = observer::identify_string(facts.identify, 23, 26);
+      facts.model = observer::identify_string(facts.identify, 27, 46);
     }
     // Which byte order, and which names. An initiator of its own asks, and resets itself.
     Initiator& asker = t.initiator(9);
@@ -181,8 +181,8 @@ std::optional<std::string> learn_target(Context& t) {
     facts.extensions = false;
     facts.active_extensions.clear();
     for (const Order order : {Order::little, Order::big}) {
-      const Exchange x = asker.ask_once(codec::extension_request({"reset"}, order));
-      if (!x.answered() || x.is_error() || !codec::ext_table(*x.reply, order)) {
+      const Exchange x = asker.ask_once(observer::extension_request({"reset"}, order));
+      if (!x.answered() || x.is_error() || !observer::ext_table(*x.reply, order)) {
         if (x.answered() && x.is_error()) {
           break;  // it knows no such command: the other order would tell nothing
         }
@@ -195,15 +195,15 @@ std::optional<std::string> learn_target(Context& t) {
     }
     if (facts.extensions) {
       for (const std::string& name : names) {
-        const Exchange x = asker.ask(codec::extension_request({name}, facts.ext_order));
+        const Exchange x = asker.ask(observer::extension_request({name}, facts.ext_order));
         const auto table =
-            x.answered() ? codec::ext_table(*x.reply, facts.ext_order) : std::nullopt;
+            x.answered() ? observer::ext_table(*x.reply, facts.ext_order) : std::nullopt;
         if (table && !table->strings.empty() && table->strings[0] != name) {
           facts.active_extensions.push_back(name);
         }
       }
       facts.active_extensions.push_back("congestion");  // asking would cost half a second
-      asker.ask(codec::extension_request({"reset"}, facts.ext_order));
+      asker.ask(observer::extension_request({"reset"}, facts.ext_order));
     }
   } catch (const CaseEnd& end) {
     return end.reason;
@@ -215,8 +215,8 @@ std::optional<std::string> learn_target(Context& t) {
 namespace {
 
 Bytes sector_at(Context& t, uint64_t lba) {
-  const Exchange x = t.a().ask(codec::read_request(lba, 1));
-  if (!seen::good_ata(x) || x.data().size() != codec::kSectorBytes) {
+  const Exchange x = t.a().ask(observer::read_request(lba, 1));
+  if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
     throw CaseEnd(Verdict::inconclusive, fmt::format("sector {} cannot be read", lba));
   }
   return x.data();
@@ -237,11 +237,11 @@ bool refuses_high_lba(Context& t, uint64_t lba) {
   for (uint8_t& b : other) {
     b = static_cast<uint8_t>(~b);
   }
-  t.a().ask(codec::write_request(lba | high_bit, other));
+  t.a().ask(observer::write_request(lba | high_bit, other));
   if (sector_at(t, lba) == before) {
     return true;
   }
-  t.a().ask(codec::write_request(lba, before));
+  t.a().ask(observer::write_request(lba, before));
   return false;
 }
 
@@ -252,9 +252,9 @@ bool reaches_high_lba(Context& t) {
     const Bytes low = sector_at(t, lba % kLba28End);
     const Bytes before = sector_at(t, lba);
     if (low != before) {
-      t.a().ask(codec::write_request(lba, low));
+      t.a().ask(observer::write_request(lba, low));
       const bool reached = sector_at(t, lba) == low;
-      t.a().ask(codec::write_request(lba, before));
+      t.a().ask(observer::write_request(lba, before));
       return reached;
     }
   }
@@ -271,7 +271,7 @@ void learn_disk(Context& t) {
   try {
     constexpr int samples = 3;
     for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
-      t.a().ask(codec::write_request(lba, sector_at(t, lba)));
+      t.a().ask(observer::write_request(lba, sector_at(t, lba)));
     }
     t.shared().keeps_lba48 = lba < kLba28End ? refuses_high_lba(t, lba) : reaches_high_lba(t);
   } catch (const CaseEnd&) {
@@ -283,30 +283,30 @@ void learn_disk(Context& t) {
 void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
   t.begin_case({}, Level::must);
   if (config) {
-    const Exchange x = t.a().ask(codec::config_request(codec::ccmd::read));
+    const Exchange x = t.a().ask(observer::config_request(observer::ccmd::read));
     if (seen::no_error(x)) {
-      config_ = codec::config_string(*x.reply);
+      config_ = observer::config_string(*x.reply);
     }
   }
   if (lists) {
-    const Exchange mask = t.a().ask(codec::mask_request(codec::mcmd::read));
+    const Exchange mask = t.a().ask(observer::mask_request(observer::mcmd::read));
     if (seen::no_error(mask)) {
-      if (const auto list = codec::mask_list(*mask.reply)) {
+      if (const auto list = observer::mask_list(*mask.reply)) {
         mask_.emplace();
         for (const auto& d : *list) {
           mask_->push_back(d.mac);
         }
       }
     }
-    const Exchange reserve = t.a().ask(codec::reserve_request(codec::rcmd::read));
+    const Exchange reserve = t.a().ask(observer::reserve_request(observer::rcmd::read));
     if (seen::no_error(reserve)) {
-      reserved_ = codec::reserve_list(*reserve.reply);
+      reserved_ = observer::reserve_list(*reserve.reply);
     }
   }
   if (scratch) {
     for (uint64_t i = 0; i < t.scratch().count; ++i) {
-      const Exchange x = t.a().ask(codec::read_request(t.scratch().lba + i, 1));
-      if (!seen::good_ata(x) || x.data().size() != codec::kSectorBytes) {
+      const Exchange x = t.a().ask(observer::read_request(t.scratch().lba + i, 1));
+      if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
         throw CaseEnd(Verdict::inconclusive,
                       fmt::format("scratch sector {} cannot be read: nothing may be written",
                                   t.scratch().lba + i));
@@ -337,25 +337,26 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   if (reserved_) {
     step("the reserve list", [&] {
       const auto now = [&] {
-        const Exchange x = t.a().ask(codec::reserve_request(codec::rcmd::read));
-        return x.answered() ? codec::reserve_list(*x.reply) : std::nullopt;
+        const Exchange x = t.a().ask(observer::reserve_request(observer::rcmd::read));
+        return x.answered() ? observer::reserve_list(*x.reply) : std::nullopt;
       };
       if (now() == reserved_) {
         return true;
       }
-      t.a().ask(codec::reserve_request(codec::rcmd::force_set, *reserved_));
+      t.a().ask(observer::reserve_request(observer::rcmd::force_set, *reserved_));
       return now() == reserved_;
     });
   }
   if (mask_) {
     step("the MAC mask list", [&] {
       const auto now = [&]() -> std::optional<std::vector<Mac>> {
-        const Exchange x = t.a().ask(codec::mask_request(codec::mcmd::read));
+        const Exchange x = t.a().ask(observer::mask_request(observer::mcmd::read));
         if (!x.answered()) {
           return std::nullopt;
         }
         std::vector<Mac> macs;
-        for (const auto& d : codec::mask_list(*x.reply).value_or(std::vector<codec::Directive>{})) {
+        for (const auto& d :
+             observer::mask_list(*x.reply).value_or(std::vector<observer::Directive>{})) {
           macs.push_back(d.mac);
         }
         std::sort(macs.begin(), macs.end());
@@ -368,20 +369,20 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
         if (!have || *have == wanted) {
           return have.has_value();
         }
-        std::vector<codec::Directive> edits;
+        std::vector<observer::Directive> edits;
         for (const Mac& mac : *have) {
           if (!std::binary_search(wanted.begin(), wanted.end(), mac)) {
-            edits.push_back({0, codec::dcmd::del, mac});
+            edits.push_back({0, observer::dcmd::del, mac});
           }
         }
         for (const Mac& mac : wanted) {
           if (!std::binary_search(have->begin(), have->end(), mac)) {
-            edits.push_back({0, codec::dcmd::add, mac});
+            edits.push_back({0, observer::dcmd::add, mac});
           }
         }
         constexpr size_t edits_max = 120;
         edits.resize(std::min(edits.size(), edits_max));
-        t.a().ask(codec::mask_request(codec::mcmd::edit, edits));
+        t.a().ask(observer::mask_request(observer::mcmd::edit, edits));
       }
       return now() == wanted;
     });
@@ -389,13 +390,13 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   if (config_) {
     step("the config string", [&] {
       const auto now = [&] {
-        const Exchange x = t.a().ask(codec::config_request(codec::ccmd::read));
-        return x.answered() ? codec::config_string(*x.reply) : std::nullopt;
+        const Exchange x = t.a().ask(observer::config_request(observer::ccmd::read));
+        return x.answered() ? observer::config_string(*x.reply) : std::nullopt;
       };
       if (now() == config_) {
         return true;
       }
-      t.a().ask(codec::config_request(codec::ccmd::force_set, BytesView(*config_)));
+      t.a().ask(observer::config_request(observer::ccmd::force_set, BytesView(*config_)));
       return now() == config_;
     });
   }
@@ -403,12 +404,12 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
     step("the scratch sectors", [&] {
       for (size_t i = 0; i < sectors_.size(); ++i) {
         const auto read = [&] {
-          return t.a().ask(codec::read_request(t.scratch().lba + i, 1)).data() == sectors_[i];
+          return t.a().ask(observer::read_request(t.scratch().lba + i, 1)).data() == sectors_[i];
         };
         if (read()) {
           continue;
         }
-        t.a().ask(codec::write_request(t.scratch().lba + i, sectors_[i]));
+        t.a().ask(observer::write_request(t.scratch().lba + i, sectors_[i]));
         if (!read()) {
           return false;
         }

@@ -14,7 +14,7 @@ struct CaseResult {
   std::string reason;  // empty for pass only
   std::vector<Finding> findings;
   std::string capture;     // file name, when one was made
-  int64_t started_ns = 0;  // on the port's clock, as the capture's
+  int64_t started_ns = 0;  // on the link's clock, as the capture's
   double duration_ms = 0;
   std::string repeat;  // the command that runs just this case
   std::string known;   // the baseline's reason, when this verdict is expected
@@ -51,7 +51,7 @@ class TargetState {
 
  private:
   std::optional<Bytes> config_;
-  std::optional<std::vector<codec::Mac>> mask_, reserved_;
+  std::optional<std::vector<observer::Mac>> mask_, reserved_;
   std::vector<Bytes> sectors_;
 };
 

@@ -42,8 +42,8 @@ std::string quote_shell(const std::string& text) {
 // One run's moving parts.
 class Run {
  public:
-  Run(port::Port& port, const RunConfig& config)
-      : port_(port), config_(config), context_(port, report_.target, {}, settings(config)) {
+  Run(links::Link& link, const RunConfig& config)
+      : link_(link), config_(config), context_(link, report_.target, {}, settings(config)) {
     if (!config.capture_dir.empty()) {
       capture_ = std::make_unique<Capture>(config.capture_dir);
     }
@@ -56,9 +56,9 @@ class Run {
         capture_->frame(at_ns, bytes);
       }
     };
-    report_.port_name = port.name();
-    report_.mtu = port.mtu();
-    report_.started_ns = port.now_ns();
+    report_.link_name = link.name();
+    report_.mtu = link.mtu();
+    report_.started_ns = link.now_ns();
   }
 
   Report run() {
@@ -76,12 +76,12 @@ class Run {
       }
     } catch (const Interrupted&) {
       interrupted();
-    } catch (const port::PortError& e) {
+    } catch (const links::LinkError& e) {
       link_broke(e);
     }
     try {
       finish();
-    } catch (const port::PortError& e) {
+    } catch (const links::LinkError& e) {
       link_broke(e);
     }
     count();
@@ -93,7 +93,7 @@ class Run {
     return {config.time_scale, static_cast<bool>(config.restart)};
   }
 
-  bool runs(const Case* c) const { return !gated(*c, config_, port_.mtu()); }
+  bool runs(const Case* c) const { return !gated(*c, config_, link_.mtu()); }
 
   std::string begin_capture(const std::string& name) {
     return capture_ ? capture_->begin(name) : std::string();
@@ -124,18 +124,18 @@ class Run {
     }
     if (found.empty()) {
       report_.trouble = named ? fmt::format("no target {}.{} answers on {}", *config_.shelf,
-                                            *config_.slot, port_.name())
-                              : fmt::format("no target answers on {}", port_.name());
+                                            *config_.slot, link_.name())
+                              : fmt::format("no target answers on {}", link_.name());
       return;
     }
     if (found.size() > 1 && !named) {
       std::string list;
       for (const Found& f : found) {
         list += fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot,
-                            codec::to_string(f.mac));
+                            observer::to_string(f.mac));
       }
       throw UsageError(
-          fmt::format("{} targets answer on {}; choose one:{}", found.size(), port_.name(), list));
+          fmt::format("{} targets answer on {}; choose one:{}", found.size(), link_.name(), list));
     }
     TargetFacts& facts = context_.facts();
     facts.mac = found[0].mac;
@@ -197,7 +197,7 @@ class Run {
   void run_cases() {
     for (next_ = 0; next_ < config_.cases.size(); ++next_) {
       const Case& c = *config_.cases[next_];
-      if (const auto why = gated(c, config_, port_.mtu())) {
+      if (const auto why = gated(c, config_, link_.mtu())) {
         add(not_run(c, Verdict::skip, *why));
         continue;
       }
@@ -276,8 +276,8 @@ class Run {
     f.got = how;
     if (!suspects.empty()) {
       f.detail = fmt::format("  the first frame after which nothing came ({} were sent):\n{}{}",
-                             suspects.size(), codec::dump(suspects.front()),
-                             codec::hexdump(suspects.front()));
+                             suspects.size(), observer::dump(suspects.front()),
+                             observer::hexdump(suspects.front()));
     }
     result.findings.push_back(std::move(f));
     last_death_ = fmt::format("the target died in {}: it {}", result.id, how);
@@ -307,7 +307,7 @@ class Run {
 
   // The interface vanished, or went down: nothing can be sent any more, but the report is to be
   // whole.
-  void link_broke(const port::PortError& e) {
+  void link_broke(const links::LinkError& e) {
     report_.trouble = e.what();
     dead_ = true;
     give_up_rest(next_, Verdict::inconclusive, std::string("did not run: ") + e.what());
@@ -315,7 +315,7 @@ class Run {
 
   void give_up_rest(size_t from, Verdict verdict, const std::string& why) {
     for (size_t i = from; i < config_.cases.size(); ++i) {
-      const auto gate = gated(*config_.cases[i], config_, port_.mtu());
+      const auto gate = gated(*config_.cases[i], config_, link_.mtu());
       add(gate ? not_run(*config_.cases[i], Verdict::skip, *gate)
                : not_run(*config_.cases[i], verdict, why));
     }
@@ -331,7 +331,7 @@ class Run {
       result.id = kLeftAsFound;
       result.level = Level::must;
       result.verdict = Verdict::pass;
-      result.started_ns = port_.now_ns();
+      result.started_ns = link_.now_ns();
       context_.begin_case({}, Level::must);
       if (dead_ || !context_.barrier()) {
         result.verdict = Verdict::inconclusive;
@@ -349,7 +349,8 @@ class Run {
           result.reason = "the target could not be left as it was found: " + what;
         }
       }
-      result.duration_ms = static_cast<double>(port_.now_ns() - result.started_ns) / port::kNsPerMs;
+      result.duration_ms =
+          static_cast<double>(link_.now_ns() - result.started_ns) / links::kNsPerMs;
       add(std::move(result));
     }
   }
@@ -360,8 +361,9 @@ class Run {
     }
     report_.frames_sent = context_.shared().frames_sent;
     report_.repeats = context_.shared().repeats;
-    report_.rtt_us = static_cast<double>(context_.rtt_ns()) / port::kNsPerUs;
-    report_.duration_ms = static_cast<double>(port_.now_ns() - report_.started_ns) / port::kNsPerMs;
+    report_.rtt_us = static_cast<double>(context_.rtt_ns()) / links::kNsPerUs;
+    report_.duration_ms =
+        static_cast<double>(link_.now_ns() - report_.started_ns) / links::kNsPerMs;
   }
 
   void add(CaseResult result) {
@@ -371,7 +373,7 @@ class Run {
     report_.cases.push_back(std::move(result));
   }
 
-  port::Port& port_;
+  links::Link& link_;
   const RunConfig& config_;
   Report report_;
   Context context_;
@@ -415,8 +417,8 @@ std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t 
   return std::nullopt;
 }
 
-Report run_suite(port::Port& port, const RunConfig& config) {
-  return Run(port, config).run();
+Report run_suite(links::Link& link, const RunConfig& config) {
+  return Run(link, config).run();
 }
 
 int exit_code(const Report& report, const std::set<Verdict>& fail_on) {

@@ -46,8 +46,9 @@ enum ExitCode : int {
   exit_all_skipped = 77,
 };
 
-// Throws UsageError (several targets and none named; scratch outside the disk) and port::PortError.
-report::Report run_suite(port::Port& port, const RunConfig& config);
+// Throws UsageError (several targets and none named; scratch outside the disk) and
+// links::LinkError.
+report::Report run_suite(links::Link& link, const RunConfig& config);
 
 // `fail_on`: verdicts beyond `fail` that make the run red.
 int exit_code(const report::Report& report, const std::set<Verdict>& fail_on);

@@ -16,20 +16,20 @@
 #include <pugixml.hpp>
 #include <thread>
 
-#include "conformance/deviants/model_port.h"
-#include "conformance/port/unix_socket.h"
+#include "conformance/deviants/model_link.h"
+#include "conformance/links/unix_socket.h"
 #include "conformance/report/baseline.h"
 #include "conformance/runner/selection.h"
 
 namespace conformance {
 namespace {
 
-using codec::get;
 using deviants::Answers;
 using deviants::Deviant;
 using deviants::Forward;
-using deviants::ModelPort;
+using deviants::ModelLink;
 using deviants::ModelTarget;
+using observer::get;
 using report::Report;
 using testing::HasSubstr;
 
@@ -78,52 +78,53 @@ TEST(Run, WithoutPermissionNothingIsChanged) {
         const auto cmd = get(q, F::command);
         const auto ata = get(q, F::ata_command);
         const bool changes =
-            codec::is_aoe(q) && !codec::is_reply(q) &&
-            ((cmd == codec::command::ata && ata &&
-              codec::is_ata_write(static_cast<uint8_t>(*ata))) ||
-             (cmd == codec::command::config &&
-              among(get(q, F::cfg_ccmd), {codec::ccmd::set, codec::ccmd::force_set})) ||
-             (cmd == codec::command::mask && among(get(q, F::mask_mcmd), {codec::mcmd::edit})) ||
-             (cmd == codec::command::reserve &&
-              among(get(q, F::reserve_rcmd), {codec::rcmd::set, codec::rcmd::force_set})));
+            observer::is_aoe(q) && !observer::is_reply(q) &&
+            ((cmd == observer::command::ata && ata &&
+              observer::is_ata_write(static_cast<uint8_t>(*ata))) ||
+             (cmd == observer::command::config &&
+              among(get(q, F::cfg_ccmd), {observer::ccmd::set, observer::ccmd::force_set})) ||
+             (cmd == observer::command::mask &&
+              among(get(q, F::mask_mcmd), {observer::mcmd::edit})) ||
+             (cmd == observer::command::reserve &&
+              among(get(q, F::reserve_rcmd), {observer::rcmd::set, observer::rcmd::force_set})));
         if (changes) {
-          changing.push_back(codec::summary(q));
+          changing.push_back(observer::summary(q));
         }
         return f(q);
       });
-  ModelPort port({}, watch);
-  const Report report = run_suite(port, config_of({}));
+  ModelLink link({}, watch);
+  const Report report = run_suite(link, config_of({}));
   EXPECT_THAT(changing, testing::IsEmpty());
-  EXPECT_TRUE(port.model().disk.empty());
+  EXPECT_TRUE(link.model().disk.empty());
   EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
   EXPECT_GT(report.counts().at(Verdict::skip), 0U);
 }
 
 TEST(Run, TheModelPassesEverythingAndIsLeftAsFound) {
-  ModelPort port({}, conforming());
-  ModelTarget& m = port.model();
-  m.disk[m.config.sectors - 1] = Bytes(codec::kSectorBytes, 0x77);
+  ModelLink link({}, conforming());
+  ModelTarget& m = link.model();
+  m.disk[m.config.sectors - 1] = Bytes(observer::kSectorBytes, 0x77);
   RunConfig config = config_of({}, kAll);
-  config.restart = [&](Context::End) { port.restart(); };
-  const Report report = run_suite(port, config);
+  config.restart = [&](Context::End) { link.restart(); };
+  const Report report = run_suite(link, config);
   EXPECT_EQ(exit_code(report, {Verdict::warn, Verdict::inconclusive, Verdict::error}), exit_good)
       << report::to_text(report);
-  EXPECT_EQ(m.config_string, codec::bytes_of("model"));
+  EXPECT_EQ(m.config_string, observer::bytes_of("model"));
   EXPECT_TRUE(m.mask.empty());
   EXPECT_TRUE(m.reserved.empty());
   for (const auto& [lba, sector] : m.disk) {
-    EXPECT_EQ(sector, lba == m.config.sectors - 1 ? Bytes(codec::kSectorBytes, 0x77)
-                                                  : Bytes(codec::kSectorBytes, 0))
+    EXPECT_EQ(sector, lba == m.config.sectors - 1 ? Bytes(observer::kSectorBytes, 0x77)
+                                                  : Bytes(observer::kSectorBytes, 0))
         << lba;
   }
 }
 
 TEST(Run, ATargetThatCannotBeRestoredIsTold) {
   // Refuses to take its old string back.
-  ModelPort port({}, deviants::ignores("stubborn", "", [](const Bytes& q, const ModelTarget&) {
-                   return codec::config_string(q) == codec::bytes_of("model");
+  ModelLink link({}, deviants::ignores("stubborn", "", [](const Bytes& q, const ModelTarget&) {
+                   return observer::config_string(q) == observer::bytes_of("model");
                  }));
-  const Report report = run_suite(port, config_of({"config.force.replaces"}, {"config"}));
+  const Report report = run_suite(link, config_of({"config.force.replaces"}, {"config"}));
   ASSERT_EQ(report.cases.back().id, "run.target-left-as-found");
   EXPECT_EQ(report.cases.back().verdict, Verdict::fail);
   EXPECT_THAT(report.cases.back().reason, HasSubstr("config string"));
@@ -131,10 +132,10 @@ TEST(Run, ATargetThatCannotBeRestoredIsTold) {
 }
 
 TEST(Run, ASilentTargetIsUnreachableAndNothingPasses) {
-  ModelPort port(
+  ModelLink link(
       {}, deviants::ignores("silent", "", [](const Bytes&, const ModelTarget&) { return true; }));
   const RunConfig config = config_of({});
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   EXPECT_EQ(exit_code(report, {}), exit_unreachable);
   EXPECT_EQ(report.counts().at(Verdict::pass), 0U);
   EXPECT_EQ(report.cases.size(), config.cases.size());
@@ -143,9 +144,9 @@ TEST(Run, ASilentTargetIsUnreachableAndNothingPasses) {
 constexpr uint8_t kDeadlyCommand = 0x82;
 
 TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
-  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
+  ModelLink link({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
   const RunConfig config = config_of({"header.*"});
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   ASSERT_EQ(report.cases.size(), config.cases.size() + 1);  // and "left as found"
   size_t died = 0;
   for (const CaseResult& c : report.cases) {
@@ -166,14 +167,14 @@ TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
 }
 
 TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
-  ModelPort port({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
+  ModelLink link({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
   RunConfig config = config_of({"header.*"});
   size_t restarts = 0;
   config.restart = [&](Context::End) {
     ++restarts;
-    port.restart();
+    link.restart();
   };
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   EXPECT_EQ(restarts, 1U);
   EXPECT_TRUE(report.trouble.empty()) << report.trouble;
   EXPECT_EQ(report.counts().at(Verdict::inconclusive), 0U);
@@ -181,16 +182,16 @@ TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
 }
 
 TEST(Run, AnInterruptionStillRestoresAndReports) {
-  ModelPort port({}, conforming());
+  ModelLink link({}, conforming());
   RunConfig config = config_of({"config.*"}, kAll);
   size_t done = 0;
   config.on_result = [&](const CaseResult&) { ++done; };
   config.interrupted = [&] {
-    return done >= 5 && port.model().config_string == codec::bytes_of("stays");
+    return done >= 5 && link.model().config_string == observer::bytes_of("stays");
   };
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   EXPECT_EQ(report.trouble, "interrupted");
-  EXPECT_EQ(port.model().config_string, codec::bytes_of("model"));
+  EXPECT_EQ(link.model().config_string, observer::bytes_of("model"));
   EXPECT_EQ(report.cases.size(), config.cases.size() + 1);
   EXPECT_EQ(exit_code(report, {}), exit_inconclusive);
 }
@@ -204,61 +205,62 @@ TEST(Run, LossIsRepeatedAndCounted) {
       return ++*n % every == 0 ? Answers{} : f(q);
     };
   };
-  ModelPort port({}, lossy);
-  const Report report = run_suite(port, config_of({"header.tag.*", "config.test.*"}, kAll));
+  ModelLink link({}, lossy);
+  const Report report = run_suite(link, config_of({"header.tag.*", "config.test.*"}, kAll));
   EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
   EXPECT_GT(report.repeats, 0U);
 }
 
 TEST(Run, EverythingSkippedIsNotGood) {
-  ModelPort port({}, conforming());
-  const Report report = run_suite(port, config_of({"config.force.replaces"}));
+  ModelLink link({}, conforming());
+  const Report report = run_suite(link, config_of({"config.force.replaces"}));
   EXPECT_EQ(exit_code(report, {}), exit_all_skipped);
 }
 
 TEST(Safety, AWriteOutsideTheScratchRangeIsNeverSent) {
-  ModelPort port({}, conforming());
+  ModelLink link({}, conforming());
   TargetFacts facts;
-  facts.mac = port.model().config.mac;
-  facts.shelf = port.model().config.shelf;
-  facts.slot = port.model().config.slot;
-  facts.sectors = port.model().config.sectors;
-  Context t(port, facts, {100, 10}, {});
-  const Bytes two(2 * codec::kSectorBytes, 0xee);
+  facts.mac = link.model().config.mac;
+  facts.shelf = link.model().config.shelf;
+  facts.slot = link.model().config.slot;
+  facts.sectors = link.model().config.sectors;
+  Context t(link, facts, {100, 10}, {});
+  const Bytes two(2 * observer::kSectorBytes, 0xee);
   for (const uint64_t lba : {uint64_t{0}, uint64_t{99}, uint64_t{109}, facts.sectors - 1}) {
-    EXPECT_THROW(t.a().send(codec::write_request(lba, two)), CaseEnd) << lba;
+    EXPECT_THROW(t.a().send(observer::write_request(lba, two)), CaseEnd) << lba;
   }
   // Beyond the disk as 48 bits, but a target that looks at 28 would hit sector 5.
-  EXPECT_THROW(t.a().send(codec::write_request((1ULL << 28) + 5, two)), CaseEnd);
-  EXPECT_THROW(t.a().send(codec::write_request(0, two).set(F::flag_response, 1)), CaseEnd);
-  EXPECT_NO_THROW(t.a().send(codec::write_request(108, two)));
-  EXPECT_NO_THROW(t.a().send(codec::write_request(facts.sectors, two)));
+  EXPECT_THROW(t.a().send(observer::write_request((1ULL << 28) + 5, two)), CaseEnd);
+  EXPECT_THROW(t.a().send(observer::write_request(0, two).set(F::flag_response, 1)), CaseEnd);
+  EXPECT_NO_THROW(t.a().send(observer::write_request(108, two)));
+  EXPECT_NO_THROW(t.a().send(observer::write_request(facts.sectors, two)));
 }
 
 TEST(Safety, NothingThatChangesANeighbourIsSent) {
-  ModelPort port({}, conforming());
+  ModelLink link({}, conforming());
   TargetFacts facts;
-  facts.sectors = port.model().config.sectors;
-  Context t(port, facts, {0, facts.sectors}, {});
+  facts.sectors = link.model().config.sectors;
+  Context t(link, facts, {0, facts.sectors}, {});
   t.shared().neighbours.insert({9, 1});
   const auto to = [](Frame f, uint16_t shelf, uint8_t slot) {
     return f.set(F::shelf, shelf).set(F::slot, slot);
   };
-  const Bytes sector(codec::kSectorBytes, 0);
-  EXPECT_THROW(t.a().send(to(codec::write_request(0, sector), 9, 1)), CaseEnd);
-  EXPECT_THROW(t.a().send(to(codec::write_request(0, sector), 0xffff, 0xff)), CaseEnd);
-  EXPECT_THROW(t.a().send(to(codec::config_request(codec::ccmd::set, "x"), 9, 0xff)), CaseEnd);
-  EXPECT_THROW(t.a().send(to(codec::mask_request(codec::mcmd::edit), 0xffff, 1)), CaseEnd);
-  EXPECT_THROW(t.a().send(to(codec::reserve_request(codec::rcmd::force_set), 9, 1)), CaseEnd);
-  EXPECT_NO_THROW(t.a().send(to(codec::config_request(codec::ccmd::read), 9, 1)));
-  EXPECT_NO_THROW(t.a().send(to(codec::write_request(0, sector), 9, 2)));
+  const Bytes sector(observer::kSectorBytes, 0);
+  EXPECT_THROW(t.a().send(to(observer::write_request(0, sector), 9, 1)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(observer::write_request(0, sector), 0xffff, 0xff)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(observer::config_request(observer::ccmd::set, "x"), 9, 0xff)),
+               CaseEnd);
+  EXPECT_THROW(t.a().send(to(observer::mask_request(observer::mcmd::edit), 0xffff, 1)), CaseEnd);
+  EXPECT_THROW(t.a().send(to(observer::reserve_request(observer::rcmd::force_set), 9, 1)), CaseEnd);
+  EXPECT_NO_THROW(t.a().send(to(observer::config_request(observer::ccmd::read), 9, 1)));
+  EXPECT_NO_THROW(t.a().send(to(observer::write_request(0, sector), 9, 2)));
 }
 
 TEST(Run, ScratchOutsideTheDiskIsRefused) {
-  ModelPort port({}, conforming());
+  ModelLink link({}, conforming());
   RunConfig config = config_of({"config.*"});
-  config.scratch = Scratch{port.model().config.sectors - 1, 2};
-  EXPECT_THROW(run_suite(port, config), UsageError);
+  config.scratch = Scratch{link.model().config.sectors - 1, 2};
+  EXPECT_THROW(run_suite(link, config), UsageError);
 }
 
 TEST(Selection, WhatMatchesNothingIsAnErrorWithTheNearestName) {
@@ -288,8 +290,8 @@ TEST(Selection, PatternsOfOneKindAddUpAndKindsNarrow) {
 }
 
 Report some_report() {
-  ModelPort port({}, Registry::all().deviants().at("config-set-overwrites"));
-  Report report = run_suite(port, config_of({"config.set.*", "config.restart.*"}, {"config"}));
+  ModelLink link({}, Registry::all().deviants().at("config-set-overwrites"));
+  Report report = run_suite(link, config_of({"config.set.*", "config.restart.*"}, {"config"}));
   report.exit_code = exit_code(report, {});
   return report;
 }
@@ -380,10 +382,10 @@ TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
 
 TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
   const std::string directory = temporary("capture");
-  ModelPort port({}, conforming());
+  ModelLink link({}, conforming());
   RunConfig config = config_of({"header.tag.returned-by-config"});
   config.capture_dir = directory;
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   const CaseResult& c = report.cases.front();
   char error[PCAP_ERRBUF_SIZE];
   pcap_t* pcap =
@@ -394,15 +396,15 @@ TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
   size_t requests = 0, replies = 0;
   int64_t last_ns = c.started_ns;
   while (pcap_next_ex(pcap, &header, &bytes) == 1) {
-    (codec::is_reply({bytes, header->caplen}) ? replies : requests) += 1;
-    const int64_t at_ns = header->ts.tv_sec * port::kNsPerSecond + header->ts.tv_usec;
+    (observer::is_reply({bytes, header->caplen}) ? replies : requests) += 1;
+    const int64_t at_ns = header->ts.tv_sec * links::kNsPerSecond + header->ts.tv_usec;
     EXPECT_GE(at_ns, last_ns);
     last_ns = at_ns;
   }
   pcap_close(pcap);
   EXPECT_EQ(requests, 7U);
   EXPECT_EQ(replies, 7U);
-  EXPECT_LE(static_cast<double>(last_ns - c.started_ns) / port::kNsPerMs, c.duration_ms);
+  EXPECT_LE(static_cast<double>(last_ns - c.started_ns) / links::kNsPerMs, c.duration_ms);
   for (const char* name : {"run.start", "run.end", "header.tag.returned-by-config"}) {
     EXPECT_EQ(unlink((directory + "/" + name + ".pcap").c_str()), 0);
   }
@@ -411,23 +413,23 @@ TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
 
 TEST(Run, ATargetWhoseProcessEndedIsNotWaitedFor) {
   bool dead = false;
-  const auto mortal =
-      deviants::spoils("dies", "dies of a mask request",
-                       [&](const Bytes& q, deviants::ModelTarget&, const deviants::Forward& f) {
-                         dead = dead || codec::get(q, codec::F::command) == codec::command::mask;
-                         return dead ? deviants::Answers{} : f(q);
-                       });
-  ModelPort port({}, mortal);
+  const auto mortal = deviants::spoils(
+      "dies", "dies of a mask request",
+      [&](const Bytes& q, deviants::ModelTarget&, const deviants::Forward& f) {
+        dead = dead || observer::get(q, observer::F::command) == observer::command::mask;
+        return dead ? deviants::Answers{} : f(q);
+      });
+  ModelLink link({}, mortal);
   RunConfig config = config_of({"mask.read.*", "header.tag.*"});
   config.allowed = {"lockout"};
   size_t restarts = 0;
   config.restart = [&](Context::End) {
     dead = false;
     ++restarts;
-    port.restart();
+    link.restart();
   };
   config.how_it_ended = [&] { return dead ? "ended with exit code 1" : ""; };
-  const Report report = run_suite(port, config);
+  const Report report = run_suite(link, config);
   EXPECT_GT(restarts, 0U);
   for (const CaseResult& c : report.cases) {
     constexpr double noticed_ms_max = 50;
@@ -478,8 +480,8 @@ TEST(UnixSocket, ATargetBehindASocketIsJudgedLikeAnyOther) {
     }
   });
   {
-    port::UnixSocketPort port(ends[0], 1500);
-    const Report report = run_suite(port, config_of({"header.tag.*", "config.version.*"}));
+    links::UnixSocketLink link(ends[0], 1500);
+    const Report report = run_suite(link, config_of({"header.tag.*", "config.version.*"}));
     EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
   }
   target.join();

@@ -2,13 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "conformance/codec/fields.h"
+#include "conformance/observer/fields.h"
 #include "pcaps/tool/test_frames.h"
 
 namespace pcaps {
 namespace {
 
-namespace codec = conformance::codec;
+namespace observer = conformance::observer;
 using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
 
 AoeFrame::Kind parse(const Bytes& bytes, AoeFrame& frame) {
@@ -35,29 +35,29 @@ TEST(AoeFrame, AgreesWithTheSuitesCodec) {
   b[15] = 5;
   AoeFrame frame;
   ASSERT_EQ(parse(b, frame), AoeFrame::Kind::aoe);
-  using codec::F;
-  EXPECT_EQ(frame.destination, codec::get(b, F::eth_dst));
-  EXPECT_EQ(frame.source, codec::get(b, F::eth_src));
-  EXPECT_EQ(frame.version(), codec::get(b, F::version));
-  EXPECT_EQ(frame.is_response(), codec::get(b, F::flag_response) == 1U);
-  EXPECT_EQ(frame.has_error_flag(), codec::get(b, F::flag_error) == 1U);
-  EXPECT_EQ(frame.error(), codec::get(b, F::error));
-  EXPECT_EQ(frame.shelf(), codec::get(b, F::shelf));
-  EXPECT_EQ(frame.slot(), codec::get(b, F::slot));
-  EXPECT_EQ(frame.command(), codec::get(b, F::command));
-  EXPECT_EQ(frame.tag(), codec::get(b, F::tag));
-  EXPECT_EQ(frame.ata_error(), codec::get(b, F::ata_error));
-  EXPECT_EQ(frame.ata_count(), codec::get(b, F::ata_count));
-  EXPECT_EQ(frame.ata_command(), codec::get(b, F::ata_command));
-  EXPECT_EQ(frame.lba48(28), codec::get(b, F::ata_lba));
-  EXPECT_EQ(frame.be16(24), codec::get(b, F::cfg_buffer_count));
-  EXPECT_EQ(frame.be16(30), codec::get(b, F::cfg_length));
-  EXPECT_EQ(frame.le16(24), codec::get(b, F::ext_length));
-  EXPECT_EQ(kAtaDataOffset, codec::at::ata_data);
-  EXPECT_EQ(kConfigStringOffset, codec::at::cfg_string);
-  EXPECT_EQ(kMaskListOffset, codec::at::mask_list);
-  EXPECT_EQ(kReserveListOffset, codec::at::reserve_list);
-  EXPECT_EQ(kExtensionTableOffset, codec::at::ext_table);
+  using observer::F;
+  EXPECT_EQ(frame.destination, observer::get(b, F::eth_dst));
+  EXPECT_EQ(frame.source, observer::get(b, F::eth_src));
+  EXPECT_EQ(frame.version(), observer::get(b, F::version));
+  EXPECT_EQ(frame.is_response(), observer::get(b, F::flag_response) == 1U);
+  EXPECT_EQ(frame.has_error_flag(), observer::get(b, F::flag_error) == 1U);
+  EXPECT_EQ(frame.error(), observer::get(b, F::error));
+  EXPECT_EQ(frame.shelf(), observer::get(b, F::shelf));
+  EXPECT_EQ(frame.slot(), observer::get(b, F::slot));
+  EXPECT_EQ(frame.command(), observer::get(b, F::command));
+  EXPECT_EQ(frame.tag(), observer::get(b, F::tag));
+  EXPECT_EQ(frame.ata_error(), observer::get(b, F::ata_error));
+  EXPECT_EQ(frame.ata_count(), observer::get(b, F::ata_count));
+  EXPECT_EQ(frame.ata_command(), observer::get(b, F::ata_command));
+  EXPECT_EQ(frame.lba48(28), observer::get(b, F::ata_lba));
+  EXPECT_EQ(frame.be16(24), observer::get(b, F::cfg_buffer_count));
+  EXPECT_EQ(frame.be16(30), observer::get(b, F::cfg_length));
+  EXPECT_EQ(frame.le16(24), observer::get(b, F::ext_length));
+  EXPECT_EQ(kAtaDataOffset, observer::at::ata_data);
+  EXPECT_EQ(kConfigStringOffset, observer::at::cfg_string);
+  EXPECT_EQ(kMaskListOffset, observer::at::mask_list);
+  EXPECT_EQ(kReserveListOffset, observer::at::reserve_list);
+  EXPECT_EQ(kExtensionTableOffset, observer::at::ext_table);
 }
 
 TEST(AoeFrame, SeesThroughVlanTags) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 #include "pcaps/tool/statistics.h"
 
 namespace pcaps {
@@ -626,11 +626,11 @@ void Judge::judge_identify(const AoeFrame& frame, std::uint32_t session, TargetS
   if (!frame.holds(kAtaDataOffset, kIdentifyBytes)) {
     return;
   }
-  namespace codec = conformance::codec;
+  namespace observer = conformance::observer;
   const auto identify = frame.slice(kAtaDataOffset, kIdentifyBytes);
-  const std::uint64_t sectors = codec::identify_sectors(identify);
-  const std::uint64_t low = codec::identify_word(identify, 60) |
-                            static_cast<std::uint64_t>(codec::identify_word(identify, 61)) << 16;
+  const std::uint64_t sectors = observer::identify_sectors(identify);
+  const std::uint64_t low = observer::identify_word(identify, 60) |
+                            static_cast<std::uint64_t>(observer::identify_word(identify, 61)) << 16;
   constexpr std::uint64_t kLow28 = 0x0FFF'FFFF;
   if (low != std::min(sectors, kLow28)) {
     note(Rule::reply_identify, frame.number, session, [sectors, low] {

@@ -13,7 +13,7 @@
 #include <memory>
 #include <string>
 
-#include "conformance/port/af_packet.h"
+#include "conformance/links/af_packet.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
@@ -320,8 +320,8 @@ int replay(ReplayCommandOptions& options) {
   if (plan == nullptr) {
     return complain(error);
   }
-  conformance::port::AfPacketPort port(options.interface);
-  Replayer replayer(port, how, survey->initiators);
+  conformance::links::AfPacketLink link(options.interface);
+  Replayer replayer(link, how, survey->initiators);
   ReplayResult result;
   if (!replayer.run(*plan, result, error)) {
     return complain(error);

@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 
 namespace pcaps {
 
@@ -254,7 +254,7 @@ void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /
   }
   if (request->ata_command == kAtaIdentify && frame.holds(kAtaDataOffset, kIdentifyBytes)) {
     capacity_sectors_ =
-        conformance::codec::identify_sectors(frame.slice(kAtaDataOffset, kIdentifyBytes));
+        conformance::observer::identify_sectors(frame.slice(kAtaDataOffset, kIdentifyBytes));
     return;
   }
   if (!is_read(request->ata_command) || request->answers != 1) {

@@ -9,7 +9,7 @@
 namespace pcaps {
 
 namespace {
-namespace port = conformance::port;
+namespace links = conformance::links;
 
 constexpr Nanoseconds kSecondNs = 1'000'000'000;
 constexpr int kFindTries = 6;
@@ -39,7 +39,7 @@ std::uint32_t byte_swapped(std::uint32_t v) {
   return v << 24 | (v & 0xFF00) << 8 | (v >> 8 & 0xFF00) | v >> 24;
 }
 
-std::uint64_t to_number(const port::Mac& mac) {
+std::uint64_t to_number(const links::Mac& mac) {
   return AoeFrame::read_mac(mac.data());
 }
 
@@ -177,14 +177,14 @@ nlohmann::ordered_json ReplayResult::to_json() const {
   return j;
 }
 
-Replayer::Replayer(port::Port& port, const ReplayOptions& options,
+Replayer::Replayer(links::Link& link, const ReplayOptions& options,
                    const std::vector<std::uint64_t>& initiators)
-    : port_(port), options_(options) {
+    : link_(link), options_(options) {
   std::uint64_t made_up = kMadeUpInitiator;
   for (const std::uint64_t initiator : initiators) {
     std::uint64_t live = initiator;
     if (!options.keep_addresses) {
-      live = initiators_.empty() ? to_number(port.mac()) : ++made_up;
+      live = initiators_.empty() ? to_number(link.mac()) : ++made_up;
     }
     initiators_.emplace_back(initiator, live);
   }
@@ -211,7 +211,7 @@ bool Replayer::find_target(std::string& error) {
   std::vector<std::uint8_t> query(kConfigStringOffset, 0);
   put_mac(query.data(), kBroadcastMac);
   put_mac(query.data() + kMacBytes,
-          initiators_.empty() ? to_number(port_.mac()) : initiators_.front().second);
+          initiators_.empty() ? to_number(link_.mac()) : initiators_.front().second);
   query[12] = kEtherTypeAoe >> 8;
   query[13] = kEtherTypeAoe & 0xFF;
   query[14] = 0x10;
@@ -221,9 +221,9 @@ bool Replayer::find_target(std::string& error) {
   query[19] = kCommandConfig;
   put_be32(query.data() + 20, kFindTag);
   for (int i = 0; i < kFindTries; ++i) {
-    port_.send(query);
-    const Nanoseconds until = port_.now_ns() + kFindWaitNs;
-    while (const auto received = port_.receive(until)) {
+    link_.send(query);
+    const Nanoseconds until = link_.now_ns() + kFindWaitNs;
+    while (const auto received = link_.receive(until)) {
       AoeFrame frame;
       CapturedFrame captured;
       captured.bytes = received->bytes;
@@ -238,7 +238,7 @@ bool Replayer::find_target(std::string& error) {
   }
   error =
       fmt::format("no target answers as e{}.{} on {}: is it running, and does its mask admit us?",
-                  to.shelf, to.slot, port_.name());
+                  to.shelf, to.slot, link_.name());
   return false;
 }
 
@@ -304,11 +304,11 @@ void Replayer::transmit(Flight& flight) {
   const bool reply_known =
       std::any_of(flight.planned->expected.begin(), flight.planned->expected.end(),
                   [](const Expectation& e) { return e.reply_frame != 0; });
-  const Nanoseconds now = port_.now_ns();
+  const Nanoseconds now = link_.now_ns();
   if (writer_ != nullptr) {
     writer_->write(flight.bytes, now);
   }
-  port_.send(flight.bytes);
+  link_.send(flight.bytes);
   ++flight.tries;
   flight.deadline_ns = now + (reply_known ? options_.reply_timeout_ns : options_.silence_ns);
 }
@@ -385,7 +385,7 @@ bool Replayer::finished(const Flight& flight) {
   return std::all_of(flight.answered.begin(), flight.answered.end(), [](bool b) { return b; });
 }
 
-void Replayer::take(const port::ReceivedFrame& received, ReplayResult& result) {
+void Replayer::take(const links::ReceivedFrame& received, ReplayResult& result) {
   AoeFrame frame;
   CapturedFrame captured;
   captured.bytes = received.bytes;
@@ -426,7 +426,7 @@ void Replayer::take(const port::ReceivedFrame& received, ReplayResult& result) {
 }
 
 void Replayer::time_out(ReplayResult& result) {
-  const Nanoseconds now = port_.now_ns();
+  const Nanoseconds now = link_.now_ns();
   for (auto flight = flights_.begin(); flight != flights_.end();) {
     if (flight->deadline_ns > now) {
       ++flight;
@@ -479,7 +479,7 @@ bool Replayer::run(ReplayPlan& plan, ReplayResult& result, std::string& error) {
     }
   }
   std::unique_ptr<PlannedFrame> next = plan.next();
-  const Nanoseconds start = port_.now_ns();
+  const Nanoseconds start = link_.now_ns();
   const Nanoseconds captured_start = next == nullptr ? 0 : next->time_ns;
   const auto due = [this, start, captured_start](const PlannedFrame& planned) {
     const auto since = static_cast<double>(planned.time_ns - captured_start);
@@ -487,12 +487,12 @@ bool Replayer::run(ReplayPlan& plan, ReplayResult& result, std::string& error) {
   };
   while (next != nullptr || !flights_.empty()) {
     while (next != nullptr && flights_.size() < options_.outstanding &&
-           due(*next) <= port_.now_ns() && !depends(*next)) {
-      if (next->bytes.size() > port_.mtu() + kEthernetHeaderBytes) {
+           due(*next) <= link_.now_ns() && !depends(*next)) {
+      if (next->bytes.size() > link_.mtu() + kEthernetHeaderBytes) {
         error =
             fmt::format("frame {} has {} bytes, {} carries {}: ip link set {} mtu {}", next->number,
-                        next->bytes.size(), port_.name(), port_.mtu() + kEthernetHeaderBytes,
-                        port_.name(), next->bytes.size() - kEthernetHeaderBytes);
+                        next->bytes.size(), link_.name(), link_.mtu() + kEthernetHeaderBytes,
+                        link_.name(), next->bytes.size() - kEthernetHeaderBytes);
         return false;
       }
       ++result.requests;
@@ -507,12 +507,12 @@ bool Replayer::run(ReplayPlan& plan, ReplayResult& result, std::string& error) {
     if (deadline == std::numeric_limits<Nanoseconds>::max()) {
       continue;
     }
-    if (const auto received = port_.receive(deadline)) {
+    if (const auto received = link_.receive(deadline)) {
       take(*received, result);
     }
     time_out(result);
   }
-  result.took_ns = port_.now_ns() - start;
+  result.took_ns = link_.now_ns() - start;
   return true;
 }
 

@@ -1,6 +1,6 @@
 // Sends a plan's requests to a live target and compares the replies with the captured ones: in the
 // captured rhythm or as fast as the number of outstanding requests allows, and never a request
-// before one that it depends on. Waits only through a Port, so that it runs on a wire and against
+// before one that it depends on. Waits only through a Link, so that it runs on a wire and against
 // a model in virtual time.
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
 #include "pcaps/tool/replay_plan.h"
 #include "pcaps/tool/reply_compare.h"
 
@@ -82,7 +82,7 @@ class CaptureWriter {
 
 class Replayer {
  public:
-  Replayer(conformance::port::Port& port, const ReplayOptions& options,
+  Replayer(conformance::links::Link& link, const ReplayOptions& options,
            const std::vector<std::uint64_t>& initiators);
 
   // False with one line in `error` when it cannot be done; differences are a result, not an error.
@@ -105,7 +105,7 @@ class Replayer {
   [[nodiscard]] std::uint32_t shifted(std::uint32_t tag, std::uint8_t features) const;
   [[nodiscard]] std::uint64_t mapped(std::uint64_t initiator) const;
   void transmit(Flight& flight);
-  void take(const conformance::port::ReceivedFrame& received, ReplayResult& result);
+  void take(const conformance::links::ReceivedFrame& received, ReplayResult& result);
   void judge(const Flight& flight, std::size_t index, std::span<const std::uint8_t> reply,
              ReplayResult& result) const;
   void note(const Flight& flight, const Expectation& expectation, DifferenceSet differences,
@@ -114,7 +114,7 @@ class Replayer {
   static bool finished(const Flight& flight);
   [[nodiscard]] Nanoseconds next_deadline() const;
 
-  conformance::port::Port& port_;
+  conformance::links::Link& link_;
   ReplayOptions options_;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> initiators_;  // captured, live
   std::list<Flight> flights_;

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "conformance/deviants/model_port.h"
+#include "conformance/deviants/model_link.h"
 #include "pcaps/tool/test_frames.h"
 
 namespace pcaps {
@@ -13,7 +13,7 @@ namespace {
 
 using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
 using conformance::deviants::ModelConfig;
-using conformance::deviants::ModelPort;
+using conformance::deviants::ModelLink;
 
 // A model target that is e1.1, in virtual time: no test here waits for a clock.
 ModelConfig model_config() {
@@ -45,7 +45,7 @@ class Replay : public testing::Test {
     }
   }
 
-  ReplayResult replay(ModelPort& port, ReplayOptions options = {}) {
+  ReplayResult replay(ModelLink& link, ReplayOptions options = {}) {
     options.from = options.from ? options.from : TargetAddress{1, 1};
     options.to = options.to ? options.to : TargetAddress{1, 1};
     std::string error;
@@ -53,7 +53,7 @@ class Replay : public testing::Test {
     EXPECT_TRUE(survey) << error;
     const auto plan = ReplayPlan::open(path_, options.from, error);
     EXPECT_NE(plan, nullptr) << error;
-    Replayer replayer(port, options, survey->initiators);
+    Replayer replayer(link, options, survey->initiators);
     ReplayResult result;
     EXPECT_TRUE(replayer.run(*plan, result, error)) << error;
     return result;
@@ -65,8 +65,8 @@ class Replay : public testing::Test {
 TEST_F(Replay, FindsEqualDataEqual) {
   capture({write_request(kAlice, 1, 5, 'a'), write_reply(kAlice, 1, 5), read_request(kAlice, 2, 5),
            read_reply(kAlice, 2, 5, 'a')});
-  ModelPort port(model_config());
-  const ReplayResult result = replay(port);
+  ModelLink link(model_config());
+  const ReplayResult result = replay(link);
   EXPECT_TRUE(result.passed()) << result.to_text();
   EXPECT_EQ(result.sectors_equal, 1U);
   EXPECT_EQ(result.answered, 2U);
@@ -74,8 +74,8 @@ TEST_F(Replay, FindsEqualDataEqual) {
 
 TEST_F(Replay, NamesDataThatDiffer) {
   capture({read_request(kAlice, 2, 5), read_reply(kAlice, 2, 5, 'a')});
-  ModelPort port(model_config());
-  const ReplayResult result = replay(port);
+  ModelLink link(model_config());
+  const ReplayResult result = replay(link);
   EXPECT_FALSE(result.passed());
   EXPECT_EQ(result.refused[static_cast<std::size_t>(Difference::data)], 1U);
   ASSERT_EQ(result.examples.size(), 1U);
@@ -96,11 +96,11 @@ TEST_F(Replay, NeverOvertakesAWriteWithAReadOfTheSameSectors) {
   }
   frames.insert(frames.end(), replies.begin(), replies.end());
   capture(frames);
-  ModelPort port(model_config());
+  ModelLink link(model_config());
   ReplayOptions options;
   options.speed = 0;
   options.outstanding = 64;
-  const ReplayResult result = replay(port, options);
+  const ReplayResult result = replay(link, options);
   EXPECT_TRUE(result.passed()) << result.to_text();
   EXPECT_EQ(result.sectors_equal, 20U);
 }
@@ -114,9 +114,9 @@ TEST_F(Replay, KeepsTheCapturedRhythmAtTheSpeedAskedFor) {
   capture(frames);
   ReplayOptions options;
   for (const double speed : {1.0, 2.0}) {
-    ModelPort port(model_config());
+    ModelLink link(model_config());
     options.speed = speed;
-    const ReplayResult result = replay(port, options);
+    const ReplayResult result = replay(link, options);
     EXPECT_TRUE(result.passed()) << result.to_text();
     const auto expected = static_cast<Nanoseconds>(18.0 * kStepNs / speed);
     EXPECT_GE(result.took_ns, expected);
@@ -128,8 +128,8 @@ TEST_F(Replay, AsksAgainWhenAReplyIsLost) {
   capture({read_request(kAlice, 2, 5), read_reply(kAlice, 2, 5, 'a')});
   ModelConfig config = model_config();
   config.config_string = "";
-  ModelPort port(config);
-  port.model().disk[5] = conformance::codec::Bytes(kSectorBytes, 'a');
+  ModelLink link(config);
+  link.model().disk[5] = conformance::observer::Bytes(kSectorBytes, 'a');
   // Nobody answers while the mask keeps us out: every try goes unanswered, and is counted.
   ReplayOptions options;
   options.tries_max = 3;
@@ -138,10 +138,10 @@ TEST_F(Replay, AsksAgainWhenAReplyIsLost) {
   const auto survey = ReplayPlan::survey(path_, TargetAddress{1, 1}, error);
   const auto plan = ReplayPlan::open(path_, TargetAddress{1, 1}, error);
   options.from = options.to = TargetAddress{1, 1};
-  struct Deaf : ModelPort {
-    using ModelPort::ModelPort;
-    std::optional<conformance::port::ReceivedFrame> receive(std::int64_t deadline_ns) override {
-      auto received = ModelPort::receive(deadline_ns);
+  struct Deaf : ModelLink {
+    using ModelLink::ModelLink;
+    std::optional<conformance::links::ReceivedFrame> receive(std::int64_t deadline_ns) override {
+      auto received = ModelLink::receive(deadline_ns);
       if (received && received->bytes[19] == kCommandAta && lost++ < to_lose) {
         return std::nullopt;
       }
@@ -151,7 +151,7 @@ TEST_F(Replay, AsksAgainWhenAReplyIsLost) {
     int to_lose = 2;
   };
   Deaf deaf(config);
-  deaf.model().disk[5] = conformance::codec::Bytes(kSectorBytes, 'a');
+  deaf.model().disk[5] = conformance::observer::Bytes(kSectorBytes, 'a');
   Replayer replayer(deaf, options, survey->initiators);
   ASSERT_TRUE(replayer.run(*plan, result, error)) << error;
   EXPECT_TRUE(result.passed()) << result.to_text();
@@ -165,8 +165,8 @@ TEST_F(Replay, SaysWhenAReplyNeverComes) {
            mask(request(kAlice, kCommandMask, 3), 1, {{1, kBob}}),
            mask(reply(kAlice, kCommandMask, 3), 1, {{0, kBob}}), read_request(kAlice, 4, 5),
            read_reply(kAlice, 4, 5, 0)});
-  ModelPort port(model_config());
-  const ReplayResult result = replay(port);
+  ModelLink link(model_config());
+  const ReplayResult result = replay(link);
   EXPECT_FALSE(result.passed());
   EXPECT_EQ(result.refused[static_cast<std::size_t>(Difference::missing)], 1U);
 }
@@ -177,23 +177,23 @@ TEST_F(Replay, MapsTheTargetsAddress) {
   ModelConfig config = model_config();
   config.shelf = 40;
   config.slot = 7;
-  ModelPort port(config);
+  ModelLink link(config);
   ReplayOptions options;
   options.to = TargetAddress{40, 7};
-  const ReplayResult result = replay(port, options);
+  const ReplayResult result = replay(link, options);
   EXPECT_TRUE(result.passed()) << result.to_text();
-  EXPECT_EQ(port.model().disk[5], conformance::codec::Bytes(kSectorBytes, 'a'));
+  EXPECT_EQ(link.model().disk[5], conformance::observer::Bytes(kSectorBytes, 'a'));
 }
 
 TEST_F(Replay, MapsTheInitiatorsInMaskLists) {
   capture({mask(request(kAlice, kCommandMask, 1), 1, {{1, kAlice}}),
            mask(reply(kAlice, kCommandMask, 1), 1, {{0, kAlice}}), read_request(kAlice, 2, 5),
            read_reply(kAlice, 2, 5, 0)});
-  ModelPort port(model_config());
-  const ReplayResult result = replay(port);
+  ModelLink link(model_config());
+  const ReplayResult result = replay(link);
   EXPECT_TRUE(result.passed()) << result.to_text();
-  ASSERT_EQ(port.model().mask.size(), 1U);
-  EXPECT_EQ(port.model().mask[0], port.mac());
+  ASSERT_EQ(link.model().mask.size(), 1U);
+  EXPECT_EQ(link.model().mask[0], link.mac());
 }
 
 TEST_F(Replay, ShiftsTagsInThePromisedByteOrder) {
@@ -203,10 +203,10 @@ TEST_F(Replay, ShiftsTagsInThePromisedByteOrder) {
            write_request(kAlice, 0x0001'0000, 5, 'b'), write_reply(kAlice, 0x0001'0000, 5),
            write_request(kAlice, 0xFF00'0000, 5, 'a'), write_reply(kAlice, 0xFF00'0000, 5),
            read_request(kAlice, 0x0101'0000, 5), read_reply(kAlice, 0x0101'0000, 5, 'b')});
-  ModelPort port(model_config());
+  ModelLink link(model_config());
   ReplayOptions options;
   options.tag_offset = 0x1234;
-  const ReplayResult result = replay(port, options);
+  const ReplayResult result = replay(link, options);
   EXPECT_TRUE(result.passed()) << result.to_text();
   EXPECT_EQ(result.sectors_equal, 1U) << "the late copy must not be executed";
 }
@@ -222,8 +222,8 @@ TEST_F(Replay, TakesAllRepliesOfACoalescedRead) {
   capture({table(request(kAlice, kCommandExtensions, 1), "reset,coalesced_read"),
            table(reply(kAlice, kCommandExtensions, 1), "RESET,COALESCED_READ"), asked,
            read_reply(kAlice, 10, 5, 0), read_reply(kAlice, 11, 6, 0)});
-  ModelPort port(model_config());
-  const ReplayResult result = replay(port);
+  ModelLink link(model_config());
+  const ReplayResult result = replay(link);
   EXPECT_TRUE(result.passed()) << result.to_text();
   EXPECT_EQ(result.answered, 3U);
   EXPECT_EQ(result.sectors_equal, 2U);
@@ -233,10 +233,10 @@ TEST_F(Replay, RefusesWhatIgnoreAllows) {
   capture({config(request(kAlice, kCommandConfig, 1), 0, ""),
            config(reply(kAlice, kCommandConfig, 1), 0, "then")});
   ReplayOptions options;
-  ModelPort strict(model_config());
+  ModelLink strict(model_config());
   EXPECT_FALSE(replay(strict, options).passed());
   options.allowed[static_cast<std::size_t>(Difference::config_string)] = true;
-  ModelPort lenient(model_config());
+  ModelLink lenient(model_config());
   EXPECT_TRUE(replay(lenient, options).passed());
 }
 

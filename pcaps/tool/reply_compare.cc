@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 #include "pcaps/tool/extension_table.h"
 
 namespace pcaps {
@@ -98,9 +98,9 @@ void compare_ata(const AoeFrame& a, const AoeFrame& b, const CompareContext& con
     data_bytes = kIdentifyBytes;
     if (a.holds(kAtaDataOffset, data_bytes) && b.holds(kAtaDataOffset, data_bytes) &&
         !same_bytes(a, b, kAtaDataOffset, data_bytes)) {
-      namespace codec = conformance::codec;
-      const bool same_size = codec::identify_sectors(a.slice(kAtaDataOffset, data_bytes)) ==
-                             codec::identify_sectors(b.slice(kAtaDataOffset, data_bytes));
+      namespace observer = conformance::observer;
+      const bool same_size = observer::identify_sectors(a.slice(kAtaDataOffset, data_bytes)) ==
+                             observer::identify_sectors(b.slice(kAtaDataOffset, data_bytes));
       add(out, same_size ? Difference::identify : Difference::capacity);
     }
   }

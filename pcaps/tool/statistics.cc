@@ -6,7 +6,7 @@
 #include <bit>
 #include <cmath>
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 
 namespace pcaps {
 
@@ -229,12 +229,12 @@ void Statistics::take_target_facts(const AoeFrame& frame, const Request& request
   } else if (frame.command() == kCommandAta && request.ata_command == kAtaIdentify &&
              frame.holds(kAtaDataOffset, kIdentifyBytes) &&
              (frame.ata_status() & kStatusErr) == 0) {
-    namespace codec = conformance::codec;
+    namespace observer = conformance::observer;
     const auto identify = frame.slice(kAtaDataOffset, kIdentifyBytes);
-    t.capacity_sectors = codec::identify_sectors(identify);
-    t.model = codec::identify_string(identify, 27, 46);
-    t.serial = codec::identify_string(identify, 10, 19);
-    t.firmware_text = codec::identify_string(identify, 23, 26);
+    t.capacity_sectors = observer::identify_sectors(identify);
+    t.model = observer::identify_string(identify, 27, 46);
+    t.serial = observer::identify_string(identify, 10, 19);
+    t.firmware_text = observer::identify_string(identify, 23, 26);
   }
 }
 

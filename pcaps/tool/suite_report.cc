@@ -59,7 +59,7 @@ conformance::report::Report as_suite_report(const JudgeReport& from) {
   const TrackerCounters& counters = from.tracker().counters();
   report.version = kVersion;
   report.command = fmt::format("aoe-pcap judge {}", from.file());
-  report.port_name = from.file();
+  report.link_name = from.file();
   report.started_ns = counters.first_time_ns;
   report.duration_ms =
       static_cast<double>(counters.last_time_ns - counters.first_time_ns) / kNanosecondsPerMs;

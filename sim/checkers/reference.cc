@@ -10,7 +10,7 @@
 namespace sim::checkers {
 namespace {
 
-using initiator::View;
+using clients::View;
 using target::engine::DiskOpKind;
 using target::engine::DiskStatus;
 
@@ -31,17 +31,17 @@ std::string show(const MacAddress& address) {
 
 std::size_t shortest(std::uint8_t command) {
   switch (command) {
-    case initiator::kAta:
+    case clients::kAta:
       return 36;
-    case initiator::kConfig:
+    case clients::kConfig:
       return 32;
-    case initiator::kMask:
+    case clients::kMask:
       return 28;
-    case initiator::kReserve:
-    case initiator::kExtensions:
+    case clients::kReserve:
+    case clients::kExtensions:
       return 26;
     default:
-      return initiator::kHeaderBytes;
+      return clients::kHeaderBytes;
   }
 }
 
@@ -120,8 +120,8 @@ void Reference::frame_in(Bytes frame, std::uint64_t batch, bool predicted) {
   } else {
     batch_tags_.push_back(key);
   }
-  const bool exists = owed.command <= initiator::kReserve ||
-                      (owed.command == initiator::kExtensions && settings_.extensions != 0);
+  const bool exists = owed.command <= clients::kReserve ||
+                      (owed.command == clients::kExtensions && settings_.extensions != 0);
   if (view.version() != 1 || !exists) {
     owed.error = view.version() != 1 ? 5 : 1;
     if (view.version() != 1 && !exists) {
@@ -135,17 +135,17 @@ void Reference::frame_in(Bytes frame, std::uint64_t batch, bool predicted) {
     return;
   }
   switch (owed.command) {
-    case initiator::kAta:
+    case clients::kAta:
       ata_in(view, owed, predicted);
       return;
-    case initiator::kConfig: {
+    case clients::kConfig: {
       const bool write = (view.u8(29) & 0xfU) >= 3;
       if (settings_.reset_on_config_write == 0 || write) {
         empty_session(owed.address);
       }
       break;
     }
-    case initiator::kExtensions:
+    case clients::kExtensions:
       if (!table_well_formed(view)) {
         return;
       }
@@ -184,14 +184,14 @@ void Reference::ata_in(const View& view, Owed owed, bool predicted) {
   owed.epoch = here.epoch;
   owed.sectors = view.sectors();
   owed.lba = view.lba();
-  if (command == initiator::kRead28 || command == initiator::kWrite28) {
+  if (command == clients::kRead28 || command == clients::kWrite28) {
     owed.lba &= kLba28Mask;
   }
-  if (initiator::is_read(command)) {
+  if (clients::is_read(command)) {
     owed.kind = Kind::read;
     read_or_error(owed);
     coalesced_in(view, owed);
-  } else if (initiator::is_write(command)) {
+  } else if (clients::is_write(command)) {
     owed.kind = Kind::write;
     const std::size_t bytes = std::size_t{owed.sectors} * 512;
     if (owed.sectors == 0 || owed.sectors > sectors_max(here.crc) || view.data().size() < bytes) {
@@ -207,7 +207,7 @@ void Reference::ata_in(const View& view, Owed owed, bool predicted) {
       return;
     }
     if (here.crc && view.data().size() >= bytes + 4) {
-      const auto check = initiator::crc8x4(view.bytes().subspan(24, 12 + bytes));
+      const auto check = clients::crc8x4(view.bytes().subspan(24, 12 + bytes));
       if (!std::equal(check.begin(), check.end(),
                       view.data().begin() + static_cast<std::ptrdiff_t>(bytes))) {
         return;  // dropped without a reply
@@ -215,7 +215,7 @@ void Reference::ata_in(const View& view, Owed owed, bool predicted) {
     }
     owed.digest = hash_bytes(view.data().first(bytes));
     write_in(here, owed, predicted);
-  } else if (initiator::is_flush(command)) {
+  } else if (clients::is_flush(command)) {
     owed.kind = Kind::flush;
     owed.lba = 0;
     owed.sectors = 0;
@@ -241,7 +241,7 @@ void Reference::coalesced_in(const View& view, const Owed& first) {
     Owed further = first;
     further.tag = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
     further.lba = view.lba_at(at + 4);
-    if (view.ata_command() == initiator::kRead28) {
+    if (view.ata_command() == clients::kRead28) {
       further.lba &= kLba28Mask;
     }
     further.sectors = view.u8(at + 15);
@@ -365,7 +365,7 @@ void Reference::disk_done(std::uint32_t id, DiskStatus status) {
 // -----------------------------------------------------------------------------------
 
 bool Reference::is_failure(const View& view) {
-  return view.error_flag() || (view.command() == initiator::kAta && view.ata() &&
+  return view.error_flag() || (view.command() == clients::kAta && view.ata() &&
                                (view.ata_command() & kStatusError) != 0);
 }
 
@@ -399,7 +399,7 @@ Reference::Owed* Reference::find_owed(const View& view) {
 
 void Reference::frame_out(Bytes frame) {
   const View view(frame);
-  if (frame.size() < initiator::kHeaderBytes || !view.aoe()) {
+  if (frame.size() < clients::kHeaderBytes || !view.aoe()) {
     complain("reply:malformed", "the target sent a frame that is not AoE");
     return;
   }
@@ -407,16 +407,16 @@ void Reference::frame_out(Bytes frame) {
       view.shelf() != kShelf || view.slot() != kSlot || view.source() != target_ ||
       view.error_flag() != (view.error() != 0)) {
     complain("reply:header",
-             fmt::format("a reply with a wrong header: {}", initiator::describe(frame)));
+             fmt::format("a reply with a wrong header: {}", clients::describe(frame)));
   }
   if (frame.size() > static_cast<std::size_t>(settings_.mtu) + 14) {
     complain("reply:long", fmt::format("a reply of {} bytes", frame.size()));
   }
-  if (view.tag() == 0 && view.command() == initiator::kConfig &&
+  if (view.tag() == 0 && view.command() == clients::kConfig &&
       (view.destination().octets[0] & 1U) != 0) {
     return;  // the announcement
   }
-  if (view.command() == initiator::kExtensions && !view.error_flag()) {
+  if (view.command() == clients::kExtensions && !view.error_flag()) {
     extension_out(view);
   }
   Owed* owed = find_owed(view);
@@ -431,7 +431,7 @@ void Reference::frame_out(Bytes frame) {
     complain(early ? "reply:early" : "reply:unasked",
              fmt::format("a reply {} to {}: {}",
                          early ? "before the disk operation has ended" : "that nobody is owed",
-                         show(view.destination()), initiator::describe(frame)));
+                         show(view.destination()), clients::describe(frame)));
     return;
   }
   if (wild_.count(owed->address) == 0) {
@@ -466,17 +466,17 @@ void Reference::check_reply(const View& view, const Owed& owed) {
   if (view.error_flag()) {
     if (owed.error != kAnyError && owed.error != view.error()) {
       complain("reply:error", fmt::format("error {} where {} is due: {}", view.error(), owed.error,
-                                          initiator::describe(view.bytes())));
+                                          clients::describe(view.bytes())));
     }
     return;
   }
   if (owed.error > 0) {
     complain("reply:error", fmt::format("no error where {} is due: {}", owed.error,
-                                        initiator::describe(view.bytes())));
+                                        clients::describe(view.bytes())));
     return;
   }
-  if (owed.command != initiator::kAta) {
-    if (owed.command == initiator::kConfig && view.bytes().size() >= 32) {
+  if (owed.command != clients::kAta) {
+    if (owed.command == clients::kConfig && view.bytes().size() >= 32) {
       check_tail(view, 32U + view.u16(30), owed);
     }
     return;
@@ -490,7 +490,7 @@ void Reference::check_reply(const View& view, const Owed& owed) {
     complain(error ? "reply:false-error" : "reply:false-success",
              fmt::format("status {:02x} where the operation {}: {}", view.ata_command(),
                          owed.state == State::failed ? "failed" : "succeeded",
-                         initiator::describe(view.bytes())));
+                         clients::describe(view.bytes())));
   }
   if (!error && (view.ata_command() & kStatusReady) == 0) {
     complain("reply:status", fmt::format("status {:02x} without DRDY", view.ata_command()));

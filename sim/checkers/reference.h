@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "sim/checkers/findings.h"
-#include "sim/initiator/frames.h"
+#include "sim/clients/frames.h"
 #include "sim/schedule.h"
 #include "target/engine/engine.h"
 
 namespace sim::checkers {
 
-using initiator::Bytes;
-using initiator::MacAddress;
+using clients::Bytes;
+using clients::MacAddress;
 
 class Reference {
  public:
@@ -84,17 +84,17 @@ class Reference {
     std::uint64_t epoch = 0;
   };
 
-  void ata_in(const initiator::View& view, Owed owed, bool predicted);
+  void ata_in(const clients::View& view, Owed owed, bool predicted);
   void write_in(Session& session, Owed owed, bool predicted);
-  void coalesced_in(const initiator::View& view, const Owed& first);
+  void coalesced_in(const clients::View& view, const Owed& first);
   void read_or_error(Owed owed);
-  void extension_out(const initiator::View& view);
+  void extension_out(const clients::View& view);
   void empty_session(const MacAddress& address);
-  Owed* find_owed(const initiator::View& view);
-  Owed* swap_interchangeable(const initiator::View& view, bool failure);
-  static bool is_failure(const initiator::View& view);
-  void check_reply(const initiator::View& view, const Owed& owed);
-  void check_tail(const initiator::View& view, std::size_t from, const Owed& owed);
+  Owed* find_owed(const clients::View& view);
+  Owed* swap_interchangeable(const clients::View& view, bool failure);
+  static bool is_failure(const clients::View& view);
+  void check_reply(const clients::View& view, const Owed& owed);
+  void check_tail(const clients::View& view, std::size_t from, const Owed& owed);
   Session& session(const MacAddress& address) { return sessions_[address]; }
   void complain(const char* signature, std::string text);
   [[nodiscard]] std::uint32_t sectors_max(bool crc) const;

@@ -79,10 +79,10 @@ FrameId Network::writable(FrameId id) {
 void Network::send(std::uint32_t host, FrameId id, Nanoseconds now) {
   Frame& frame = frames_[id];
   assert(frame.size <= frame.storage.size());
-  if (settings_.pad_to_60 != 0 && frame.size < initiator::kMinimumFrameBytes) {
+  if (settings_.pad_to_60 != 0 && frame.size < clients::kMinimumFrameBytes) {
     std::fill(frame.storage.begin() + frame.size,
-              frame.storage.begin() + initiator::kMinimumFrameBytes, std::byte{0});
-    frame.size = initiator::kMinimumFrameBytes;
+              frame.storage.begin() + clients::kMinimumFrameBytes, std::byte{0});
+    frame.size = clients::kMinimumFrameBytes;
   }
   frame.serial = next_serial_++;
   frame.sender = host;
@@ -254,12 +254,12 @@ FrameId Network::arrive(LinkId link, FrameId id, Nanoseconds now) {
     return kNoFrame;
   }
   const std::uint32_t sender = link / 2;
-  const initiator::Bytes bytes = frames_[id].bytes();
+  const clients::Bytes bytes = frames_[id].bytes();
   if (bytes.size() < kEthernetHeaderBytes) {
     lose(link, id, LostBecause::unknown_destination, now);
     return kNoFrame;
   }
-  const MacAddress destination = initiator::View(bytes).destination();
+  const MacAddress destination = clients::View(bytes).destination();
   const bool everybody = (destination.octets[0] & 1U) != 0;
   bool sent = false;
   for (std::uint32_t host = 0; host < hosts_.size(); ++host) {

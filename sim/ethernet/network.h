@@ -8,15 +8,15 @@
 #include <span>
 #include <vector>
 
+#include "sim/clients/frames.h"
 #include "sim/event_queue.h"
 #include "sim/faults.h"
-#include "sim/initiator/frames.h"
 #include "sim/schedule.h"
 #include "sim/trace.h"
 
 namespace sim::ethernet {
 
-using initiator::MacAddress;
+using clients::MacAddress;
 using FrameId = std::uint32_t;
 inline constexpr FrameId kNoFrame = ~FrameId{0};
 

@@ -11,17 +11,17 @@
 
 namespace conformance {
 
-using codec::ata_request;
-using codec::identify_request;
-using codec::identify_word;
-using codec::kSectorBytes;
-using codec::load_le;
-using codec::read_request;
-using codec::set;
-using codec::store_le;
-namespace at = codec::at;
-namespace ata = codec::ata;
-namespace aoe_error = codec::aoe_error;
+using observer::ata_request;
+using observer::identify_request;
+using observer::identify_word;
+using observer::kSectorBytes;
+using observer::load_le;
+using observer::read_request;
+using observer::set;
+using observer::store_le;
+namespace at = observer::at;
+namespace ata = observer::ata;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -149,7 +149,7 @@ void register_identify(Registry& r) {
          .clauses = {"ATA-CAPACITY", "ATA-RANGE"},
          .fails_on = {"ata-identify-one-more", "ata-identify-one-less"},
          .run = [](Context& c) {
-           const uint64_t sectors = codec::identify_sectors(identify(c, c.a()));
+           const uint64_t sectors = observer::identify_sectors(identify(c, c.a()));
            c.expect(sectors > 0, "a disk of more than 0 sectors", "0");
            c.expect_good_ata(c.a().ask(read_request(sectors - 1, 1)));
            c.expect_ata_error(c.a().ask(read_request(sectors, 1)), ata::error_idnf);
@@ -210,7 +210,7 @@ void register_identify(Registry& r) {
              c.expect(std::all_of(text.begin(), text.end(),
                                   [](char ch) { return ch >= 0x20 && ch < 0x7f; }),
                       fmt::format("a {} of printable characters and spaces", t.name),
-                      codec::quoted(text));
+                      observer::quoted(text));
            }
          }});
   r.add(identifies("ata-identify-text-straight", "does not swap the bytes of the texts",
@@ -239,9 +239,9 @@ void register_identify(Registry& r) {
                                                      (t.first_word != 27 || text.size() % 2 == 0);
              c.expect(!gap || t.first_word == 27,
                       fmt::format("a {} without a gap before its last character", t.name),
-                      codec::quoted(text));
+                      observer::quoted(text));
              c.expect(text.empty() || text.front() != ' ',
-                      fmt::format("a {} that begins at the left", t.name), codec::quoted(text));
+                      fmt::format("a {} that begins at the left", t.name), observer::quoted(text));
            }
          }});
 
@@ -383,7 +383,7 @@ void register_services(Registry& r) {
              c.expect(seen::good_ata(x), x,
                       fmt::format("{} works, for word {} bit {} claims it", claim.name, claim.word,
                                   claim.bit),
-                      x.answered() ? codec::summary(*x.reply) : "silence");
+                      x.answered() ? observer::summary(*x.reply) : "silence");
            }
          }});
 
@@ -411,9 +411,9 @@ void register_services(Registry& r) {
          .run = [service](Context& c) {
            for (const bool wide : {false, true}) {
              for (const uint8_t count : {0, 1}) {  // a count means nothing to a flush
-               const Exchange x = c.a().ask(codec::flush_request(wide).set(F::ata_count, count));
+               const Exchange x = c.a().ask(observer::flush_request(wide).set(F::ata_count, count));
                c.judge(x, service);
-               c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "no data",
+               c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "no data",
                         fmt::format("{} bytes", x.reply->size()));
              }
            }
@@ -452,7 +452,7 @@ const std::set<uint8_t>& defined_elsewhere() {
   return codes;
 }
 bool of_a_target(uint8_t code) {
-  return codec::is_ata_read(code) || codec::is_ata_write(code) || code == ata::identify ||
+  return observer::is_ata_read(code) || observer::is_ata_write(code) || code == ata::identify ||
          code == ata::flush || code == ata::flush_ext || code == ata::check_power;
 }
 
@@ -569,7 +569,7 @@ void register_unsupported(Registry& r) {
                continue;
              }
              c.expect(now.data() == there, x, fmt::format("command {:#04x} writes nothing", code),
-                      codec::hex(now.data(), 16));
+                      observer::hex(now.data(), 16));
            }
          }});
 

@@ -11,12 +11,12 @@
 
 namespace conformance {
 
-using codec::ata_request;
-using codec::get;
-using codec::read_request;
-using codec::set;
-namespace at = codec::at;
-namespace ata = codec::ata;
+using observer::ata_request;
+using observer::get;
+using observer::read_request;
+using observer::set;
+namespace at = observer::at;
+namespace ata = observer::ata;
 
 namespace {
 
@@ -71,7 +71,7 @@ void register_ranges(Registry& r) {
            const Bytes data = sector_pattern(1, 4);
            put_sectors(c, c.a(), lba, data);
            for (uint64_t i = 0; i < 4; ++i) {
-             const Bytes want = part(data, i * codec::kSectorBytes, codec::kSectorBytes);
+             const Bytes want = part(data, i * observer::kSectorBytes, observer::kSectorBytes);
              for (const bool wide : {false, true}) {
                const Exchange x = c.a().ask(read_request(lba + i, 1, wide));
                c.expect_good_ata(x);
@@ -84,7 +84,7 @@ void register_ranges(Registry& r) {
       "ata-first-sector-refused", "takes LBA 0 for a mistake",
       [](const Bytes& q, ModelTarget& m, const Forward& f) {
         return is_read_request(q) && value_of(q, F::ata_lba) == 0 && value_of(q, F::ata_count) == 1
-                   ? Answers{{m.error_reply(q, codec::aoe_error::bad_argument, at::ata_data), 0}}
+                   ? Answers{{m.error_reply(q, observer::aoe_error::bad_argument, at::ata_data), 0}}
                    : f(q);
       }));
   r.add({.id = "ata.read.first-sector",
@@ -97,7 +97,7 @@ void register_ranges(Registry& r) {
            const Exchange narrow = c.a().ask(read_request(0, 1, false));
            c.expect_good_ata(narrow);
            c.expect_data(narrow, wide.data());
-           c.expect(wide.data().size() == codec::kSectorBytes, wide, "512 bytes of data",
+           c.expect(wide.data().size() == observer::kSectorBytes, wide, "512 bytes of data",
                     fmt::format("{} bytes", wide.data().size()));
          }});
 
@@ -121,7 +121,7 @@ void register_ranges(Registry& r) {
            if (sectors >= n) {
              const Exchange x = c.a().ask(read_request(sectors - n, n));
              c.expect_good_ata(x);
-             c.expect(x.data().size() == size_t{n} * codec::kSectorBytes, x, "all of the data",
+             c.expect(x.data().size() == size_t{n} * observer::kSectorBytes, x, "all of the data",
                       fmt::format("{} bytes", x.data().size()));
            }
            if (sectors <= kLba28End) {
@@ -143,7 +143,7 @@ void register_ranges(Registry& r) {
       "ata-range-refused-by-aoe-error", "meets a range past the end with AoE error 2",
       [](const Bytes& q, ModelTarget& m, const Forward& f) {
         return is_transfer(q) && end_of(q) > m.config.sectors
-                   ? Answers{{m.error_reply(q, codec::aoe_error::bad_argument, at::ata_data), 0}}
+                   ? Answers{{m.error_reply(q, observer::aoe_error::bad_argument, at::ata_data), 0}}
                    : f(q);
       }));
 
@@ -273,7 +273,7 @@ void register_ranges(Registry& r) {
   r.add(edits_request(
       "ata-lba-big-endian", "reads the LBA most significant byte first", [](Bytes& q) {
         if (is_transfer(q)) {
-          const auto from = q.begin() + static_cast<ptrdiff_t>(codec::field(F::ata_lba).offset);
+          const auto from = q.begin() + static_cast<ptrdiff_t>(observer::field(F::ata_lba).offset);
           std::reverse(from, from + 6);
         }
       }));
@@ -334,7 +334,7 @@ void register_counts(Registry& r) {
   r.add(edits_reply("ata-zero-read-brings-data", "a read of 0 sectors brings one",
                     [](const Bytes& q, Bytes& reply) {
                       if (is_read_request(q) && value_of(q, F::ata_count) == 0) {
-                        reply.resize(at::ata_data + codec::kSectorBytes, 0x55);
+                        reply.resize(at::ata_data + observer::kSectorBytes, 0x55);
                       }
                     }));
   r.add({.id = "ata.read.zero-sectors",
@@ -348,8 +348,8 @@ void register_counts(Registry& r) {
                             .pass("good", seen::good_ata)
                             .info("0 sectors are refused with ABRT", seen::ata_abort)
                             .info("0 sectors are refused with error 2",
-                                  seen::aoe_error(codec::aoe_error::bad_argument)));
-             c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "no data",
+                                  seen::aoe_error(observer::aoe_error::bad_argument)));
+             c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "no data",
                       fmt::format("{} bytes of reply", x.reply->size()));
            }
          }});
@@ -358,13 +358,14 @@ void register_counts(Registry& r) {
       "ata-limit-one-less", "refuses as many sectors as it advertises",
       [](const Bytes& q, ModelTarget& m, const Forward& f) {
         return is_transfer(q) && value_of(q, F::ata_count) == m.max_sectors()
-                   ? Answers{{m.error_reply(q, codec::aoe_error::bad_argument, at::ata_data), 0}}
+                   ? Answers{{m.error_reply(q, observer::aoe_error::bad_argument, at::ata_data), 0}}
                    : f(q);
       }));
   r.add(edits_reply("ata-full-read-cut", "a read of the most sectors misses its last one",
                     [](const Bytes& q, Bytes& reply) {
-                      if (is_read_request(q) && reply.size() > at::ata_data + codec::kSectorBytes) {
-                        reply.resize(reply.size() - codec::kSectorBytes);
+                      if (is_read_request(q) &&
+                          reply.size() > at::ata_data + observer::kSectorBytes) {
+                        reply.resize(reply.size() - observer::kSectorBytes);
                       }
                     }));
   r.add({.id = "ata.read.every-count-to-the-limit",
@@ -375,8 +376,8 @@ void register_counts(Registry& r) {
            for (unsigned n = 1; n <= c.sectors_max(); ++n) {
              const Exchange x = c.a().ask(read_request(0, static_cast<uint8_t>(n)));
              c.expect_good_ata(x);
-             c.expect(x.data().size() == n * codec::kSectorBytes, x,
-                      fmt::format("{} bytes of data", n * codec::kSectorBytes),
+             c.expect(x.data().size() == n * observer::kSectorBytes, x,
+                      fmt::format("{} bytes of data", n * observer::kSectorBytes),
                       fmt::format("{}", x.data().size()));
            }
          }});
@@ -403,12 +404,12 @@ void register_counts(Registry& r) {
              const Exchange x = c.a().ask(read_request(0, static_cast<uint8_t>(n)));
              c.judge(x,
                      Outcomes()
-                         .pass("error 2", seen::aoe_error(codec::aoe_error::bad_argument))
+                         .pass("error 2", seen::aoe_error(observer::aoe_error::bad_argument))
                          .info("more sectors than the limit are refused with ABRT", seen::ata_abort)
                          .info("more sectors than advertised are served, in full",
                                [](const Exchange& e) {
                                  return seen::good_ata(e) &&
-                                        e.data().size() == codec::ata_data_bytes(e.request);
+                                        e.data().size() == observer::ata_data_bytes(e.request);
                                }));
            }
          }});
@@ -416,23 +417,24 @@ void register_counts(Registry& r) {
   r.add(edits_reply(
       "ata-sectors-reversed", "sends the sectors of a read in reverse order",
       [](const Bytes& q, Bytes& reply) {
-        if (is_read_request(q) && reply.size() >= at::ata_data + 2 * codec::kSectorBytes) {
+        if (is_read_request(q) && reply.size() >= at::ata_data + 2 * observer::kSectorBytes) {
           const Bytes old = reply;
-          const size_t n = (reply.size() - at::ata_data) / codec::kSectorBytes;
+          const size_t n = (reply.size() - at::ata_data) / observer::kSectorBytes;
           for (size_t i = 0; i < n; ++i) {
             std::copy_n(
-                old.begin() + static_cast<ptrdiff_t>(at::ata_data + i * codec::kSectorBytes),
-                codec::kSectorBytes,
+                old.begin() + static_cast<ptrdiff_t>(at::ata_data + i * observer::kSectorBytes),
+                observer::kSectorBytes,
                 reply.begin() +
-                    static_cast<ptrdiff_t>(at::ata_data + (n - 1 - i) * codec::kSectorBytes));
+                    static_cast<ptrdiff_t>(at::ata_data + (n - 1 - i) * observer::kSectorBytes));
           }
         }
       }));
   r.add(edits_reply("ata-first-sector-repeated", "fills a read with its first sector",
                     [](const Bytes& q, Bytes& reply) {
                       if (is_read_request(q)) {
-                        for (size_t i = at::ata_data + codec::kSectorBytes; i < reply.size(); ++i) {
-                          reply[i] = reply[i - codec::kSectorBytes];
+                        for (size_t i = at::ata_data + observer::kSectorBytes; i < reply.size();
+                             ++i) {
+                          reply[i] = reply[i - observer::kSectorBytes];
                         }
                       }
                     }));
@@ -451,7 +453,7 @@ void register_counts(Registry& r) {
            for (uint8_t i = 0; i < n;
                 ++i) {  // one by one, so that a write's order does not hide a read's
              put_sectors(c, c.a(), lba + i,
-                         part(data, i * codec::kSectorBytes, codec::kSectorBytes));
+                         part(data, i * observer::kSectorBytes, observer::kSectorBytes));
            }
            for (const bool wide : {false, true}) {
              if (!wide && lba + n > kLba28End) {
@@ -588,7 +590,7 @@ void register_registers(Registry& r) {
                         .info("a read with W is good and brings no data",
                               [](const Exchange& e) {
                                 return seen::good_ata(e) &&
-                                       e.reply->size() <= codec::kMinFrameBytes;
+                                       e.reply->size() <= observer::kMinFrameBytes;
                               })
                         .fail("a read with W brings bytes that are not on the disk", seen::good_ata)
                         .info("a read with W is refused", seen::answer));
@@ -658,7 +660,7 @@ void register_registers(Registry& r) {
          .fails_on = {"ata-busy-left", "ata-drq-left"},
          .run = [](Context& c) {
            for (const Frame& f :
-                {read_request(0, 1), read_request(0, 1, false), codec::identify_request()}) {
+                {read_request(0, 1), read_request(0, 1, false), observer::identify_request()}) {
              const Exchange x = c.a().ask(f);
              c.expect_good_ata(x);
              constexpr uint64_t bad =
@@ -752,7 +754,7 @@ void register_registers(Registry& r) {
            for (unsigned n = 1; n <= c.sectors_max(); ++n) {
              const Exchange x = c.a().ask(read_request(0, static_cast<uint8_t>(n)));
              c.expect_good_ata(x);
-             const size_t want = at::ata_data + n * codec::kSectorBytes;
+             const size_t want = at::ata_data + n * observer::kSectorBytes;
              c.expect(x.reply->size() == want, x, fmt::format("a frame of {} bytes", want),
                       fmt::format("{} bytes", x.reply->size()));
            }
@@ -840,7 +842,7 @@ void register_many(Registry& r) {
          for (const uint64_t i : {0U, 1U}) {
            const Exchange x = c.a().ask(read_request(lba + i, 1).set(F::tag, 0x5a5a0001));
            c.expect_good_ata(x);
-           c.expect_data(x, part(data, i * codec::kSectorBytes, codec::kSectorBytes));
+           c.expect_data(x, part(data, i * observer::kSectorBytes, observer::kSectorBytes));
          }
        }});
   r.add({.id = "ata.read.same-tag-two-hosts",
@@ -863,15 +865,15 @@ void register_many(Registry& r) {
                x.reply = f->bytes;
              }
              c.expect_good_ata(x);
-             c.expect_data(x, part(data, at, codec::kSectorBytes));
+             c.expect_data(x, part(data, at, observer::kSectorBytes));
            };
            check(c.a(), first, 0);
-           check(c.b(), second, codec::kSectorBytes);
+           check(c.b(), second, observer::kSectorBytes);
          }});
 
   r.add(edits_reply("buffer-count-boast", "advertises eight times the requests that it can hold",
                     [](const Bytes&, Bytes& reply) {
-                      if (get(reply, F::command) == codec::command::config) {
+                      if (get(reply, F::command) == observer::command::config) {
                         set(reply, F::cfg_buffer_count, 8 * value_of(reply, F::cfg_buffer_count));
                       }
                     }));
@@ -949,8 +951,8 @@ void register_many(Registry& r) {
              x.reply = f.bytes;
              x.sent = 1;
              c.expect_good_ata(x);
-             c.expect_data(
-                 x, part(data, sector_by_tag[tag] * codec::kSectorBytes, codec::kSectorBytes));
+             c.expect_data(x, part(data, sector_by_tag[tag] * observer::kSectorBytes,
+                                   observer::kSectorBytes));
            }
          }});
 
@@ -999,8 +1001,9 @@ void register_many(Registry& r) {
          .clauses = {"ATA-ADDRESS"},
          .fails_on = {"ata-broadcast-stays-in-buffer"},
          .run = [](Context& c) {
-           c.b().ask(
-               codec::config_request(codec::ccmd::read).set(F::shelf, 0xffff).set(F::slot, 0xff));
+           c.b().ask(observer::config_request(observer::ccmd::read)
+                         .set(F::shelf, 0xffff)
+                         .set(F::slot, 0xff));
            const Exchange x = c.a().ask(read_request(0, 1));
            c.expect_good_ata(x);
            c.expect_field(x, F::shelf, c.target().shelf);

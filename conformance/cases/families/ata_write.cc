@@ -10,14 +10,14 @@
 
 namespace conformance {
 
-using codec::get;
-using codec::kSectorBytes;
-using codec::read_request;
-using codec::set;
-using codec::write_request;
-namespace at = codec::at;
-namespace ata = codec::ata;
-namespace aoe_error = codec::aoe_error;
+using observer::get;
+using observer::kSectorBytes;
+using observer::read_request;
+using observer::set;
+using observer::write_request;
+namespace at = observer::at;
+namespace ata = observer::ata;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -475,7 +475,7 @@ void register_payload(Registry& r) {
            const Known k = known_sectors(c, 70, 1);
            for (const bool padded : {true, false}) {
              Frame f = write_request(k.lba, BytesView(k.data));
-             f.cut(padded ? codec::kMinFrameBytes : at::ata_data);
+             f.cut(padded ? observer::kMinFrameBytes : at::ata_data);
              const Exchange x = c.a().ask(f);
              c.judge(x, refused("a write without data"));
              expect_on_disk(c, c.a(), k.lba, k.data, "after a write without data");
@@ -658,7 +658,7 @@ void register_flags(Registry& r) {
          .run = [](Context& c) {
            const Exchange x = c.a().ask(write_request(scratch_lba(c, 1), sector_pattern(95)));
            c.expect_good_ata(x);
-           c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "a reply of at most 60 bytes",
+           c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "a reply of at most 60 bytes",
                     fmt::format("{}", x.reply->size()));
          }});
   r.add(edits_reply("ata-write-status-zero", "answers a write with status 0",
@@ -889,7 +889,7 @@ void register_alone(Registry& r) {
 void register_not_executed(Registry& r) {
   r.add(edits_request("ata-unknown-version-executed", "serves a version that it does not know",
                       [](Bytes& q) {
-                        if (codec::is_aoe(q) && value_of(q, F::version) != 1) {
+                        if (observer::is_aoe(q) && value_of(q, F::version) != 1) {
                           set(q, F::version, 1);
                         }
                       }));
@@ -911,10 +911,10 @@ void register_not_executed(Registry& r) {
   const auto executes_silently = [](std::string name, std::string story, RequestTest when) {
     return spoils(std::move(name), std::move(story),
                   [when = std::move(when)](const Bytes& q, ModelTarget& m, const Forward& f) {
-                    const bool ours = !codec::is_reply(q) &&
+                    const bool ours = !observer::is_reply(q) &&
                                       value_of(q, F::shelf) == m.config.shelf &&
                                       value_of(q, F::slot) == m.config.slot;
-                    if (!codec::is_aoe(q) || ours || !when(q)) {
+                    if (!observer::is_aoe(q) || ours || !when(q)) {
                       return f(q);
                     }
                     Bytes changed = q;
@@ -931,7 +931,7 @@ void register_not_executed(Registry& r) {
   };
   r.add(executes_silently("ata-executes-replies",
                           "carries out a frame with R set, without an answer",
-                          [](const Bytes& q) { return codec::is_reply(q); }));
+                          [](const Bytes& q) { return observer::is_reply(q); }));
   r.add({.id = "ata.write.with-response-flag",
          .title = "A write with the R flag is not a request: neither answered nor carried out",
          .clauses = {"ATA-ADDRESS"},
@@ -999,7 +999,7 @@ void register_lasting(Registry& r) {
          .fails_on = {"ata-write-lost-on-restart"},
          .run = [](Context& c) {
            const Known k = known_sectors(c, 230, c.sectors_max());
-           c.a().ask(codec::flush_request());
+           c.a().ask(observer::flush_request());
            c.restart_target();
            expect_on_disk(c, c.a(), k.lba, k.data, "after a restart");
          }});
@@ -1020,7 +1020,7 @@ void register_lasting(Registry& r) {
          .run = [](Context& c) {
            const Known k = known_sectors(c, 231, 4);
            for (const bool wide : {false, true}) {
-             c.a().ask(codec::flush_request(wide));
+             c.a().ask(observer::flush_request(wide));
              expect_on_disk(c, c.b(), k.lba, k.data, "after a flush");
            }
          }});
@@ -1044,10 +1044,10 @@ void register_lasting(Registry& r) {
          .run = [](Context& c) {
            const uint64_t lba = scratch_lba(c, 1);
            for (unsigned i = 0; i < 3; ++i) {
-             c.b().ask(codec::config_request(codec::ccmd::read)
+             c.b().ask(observer::config_request(observer::ccmd::read)
                            .set(F::shelf, 0xffff)
                            .set(F::slot, 0xff)
-                           .dst(codec::kBroadcastMac));
+                           .dst(observer::kBroadcastMac));
              const Bytes data = sector_pattern(240 + i);
              c.expect_good_ata(c.a().ask(write_request(lba, data)));
              expect_on_disk(c, c.a(), lba, data, "after a broadcast and a write");

@@ -7,14 +7,14 @@
 
 namespace conformance::negotiation {
 
-inline constexpr int64_t kPauseNs = 500 * port::kNsPerMs;
-inline constexpr int64_t kBudgetPeriodNs = 10 * port::kNsPerSecond;
+inline constexpr int64_t kPauseNs = 500 * links::kNsPerMs;
+inline constexpr int64_t kBudgetPeriodNs = 10 * links::kNsPerSecond;
 
 // A decimal id that this program has not used before, and a run before it hardly.
 inline std::string new_congestion_id(Context& t) {
   static uint64_t last = 0;
   constexpr uint64_t limit = 2'000'000'000;  // fits 31 bits: nobody knows how a target keeps it
-  const auto now = static_cast<uint64_t>(t.now_ns() / port::kNsPerUs) % limit;
+  const auto now = static_cast<uint64_t>(t.now_ns() / links::kNsPerUs) % limit;
   last = now > last || last - now > limit / 2 ? now : last + 1;
   return std::to_string(last);
 }
@@ -23,20 +23,20 @@ struct Burst {
   std::string id;
   size_t sent = 0;
   std::vector<Bytes> requests;
-  std::vector<port::ReceivedFrame> replies;  // to tags of this burst, in the order of arrival
-  size_t strangers = 0;                      // replies to other tags
-  int64_t sent_ns = 0;                       // the first probe
+  std::vector<links::ReceivedFrame> replies;  // to tags of this burst, in the order of arrival
+  size_t strangers = 0;                       // replies to other tags
+  int64_t sent_ns = 0;                        // the first probe
 
   size_t answered() const {
     std::set<uint64_t> tags;
     for (const auto& r : replies) {
-      tags.insert(*codec::get(r.bytes, F::tag));
+      tags.insert(*observer::get(r.bytes, F::tag));
     }
     return tags.size();
   }
-  const port::ReceivedFrame* reply_to(size_t index) const {
+  const links::ReceivedFrame* reply_to(size_t index) const {
     for (const auto& r : replies) {
-      if (codec::get(r.bytes, F::tag) == codec::get(requests[index], F::tag)) {
+      if (observer::get(r.bytes, F::tag) == observer::get(requests[index], F::tag)) {
         return &r;
       }
     }
@@ -51,7 +51,7 @@ struct Burst {
   std::string name(const Context& t) const {
     const auto* first = reply_to(0);
     const auto got =
-        first != nullptr ? codec::ext_table(first->bytes, t.target().ext_order) : std::nullopt;
+        first != nullptr ? observer::ext_table(first->bytes, t.target().ext_order) : std::nullopt;
     return got && !got->strings.empty() ? got->strings.front() : std::string();
   }
   bool refused(const Context& t) const { return name(t) == "congestion"; }
@@ -64,7 +64,7 @@ inline Burst send_burst(Context& t, Initiator& who, const std::string& id, size_
   std::set<uint64_t> tags;
   for (size_t i = 0; i < probes; ++i) {
     burst.requests.push_back(who.stamp(table(t, {"congestion", id})));
-    tags.insert(*codec::get(burst.requests.back(), F::tag));
+    tags.insert(*observer::get(burst.requests.back(), F::tag));
   }
   who.collect(SIZE_MAX, 0);
   burst.sent_ns = t.now_ns();
@@ -78,7 +78,7 @@ inline Burst send_burst(Context& t, Initiator& who, const std::string& id, size_
     std::move(more.begin(), more.end(), std::back_inserter(got));
   }
   for (auto& frame : got) {
-    if (tags.count(*codec::get(frame.bytes, F::tag)) != 0) {
+    if (tags.count(*observer::get(frame.bytes, F::tag)) != 0) {
       burst.replies.push_back(std::move(frame));
     } else {
       ++burst.strangers;

@@ -6,7 +6,7 @@
 namespace conformance {
 
 using namespace negotiation;  // NOLINT(google-build-using-namespace)
-using codec::CoalescedEntry;
+using observer::CoalescedEntry;
 
 namespace {
 
@@ -15,7 +15,7 @@ constexpr size_t kEntriesMax = 255;
 
 size_t entries_that_fit(const Context& t) {
   return std::min(kEntriesMax,
-                  (t.frame_max() - codec::at::coalesced - 1) / codec::kCoalescedEntryBytes);
+                  (t.frame_max() - observer::at::coalesced - 1) / observer::kCoalescedEntryBytes);
 }
 
 // One of the reads that travel together.
@@ -38,15 +38,15 @@ class Together {
 
   // The request frame. `claims`: the count it gives, when that is not the number of entries.
   Frame frame(std::optional<uint8_t> claims = std::nullopt) const {
-    Frame frame = codec::read_request(reads_[0].lba, reads_[0].count, lba48_);
+    Frame frame = observer::read_request(reads_[0].lba, reads_[0].count, lba48_);
     frame.set(F::tag, reads_[0].tag);
     std::vector<CoalescedEntry> entries;
     for (size_t i = 1; i < reads_.size(); ++i) {
       entries.push_back({reads_[i].tag, reads_[i].lba, reads_[i].count});
     }
-    codec::add_coalesced(frame, entries);
+    observer::add_coalesced(frame, entries);
     if (claims) {
-      frame.byte(codec::at::coalesced, *claims);
+      frame.byte(observer::at::coalesced, *claims);
     }
     return frame;
   }
@@ -81,10 +81,10 @@ class Together {
   Exchange of(size_t index) const {
     const Read& r = reads_[index];
     Exchange x;
-    x.request = who_.stamp(codec::read_request(r.lba, r.count, lba48_).set(F::tag, r.tag));
+    x.request = who_.stamp(observer::read_request(r.lba, r.count, lba48_).set(F::tag, r.tag));
     x.sent = 1;
     for (const Bytes& reply : replies_) {
-      if (codec::get(reply, F::tag) == r.tag) {
+      if (observer::get(reply, F::tag) == r.tag) {
         x.reply = reply;
         break;
       }
@@ -129,7 +129,7 @@ void prepare(Context& t, size_t sectors) {
   const size_t at_once = t.sectors_max();
   for (size_t i = 0; i < sectors; i += at_once) {
     t.expect_good_ata(t.a().ask(
-        codec::write_request(t.scratch().lba + i, content(i, std::min(at_once, sectors - i)))));
+        observer::write_request(t.scratch().lba + i, content(i, std::min(at_once, sectors - i)))));
   }
   negotiate(t, t.a(), {"reset", "coalesced_read"});
 }
@@ -163,7 +163,7 @@ Deviant edits_answers(std::string name, std::string story,
       [edit = std::move(edit)](const Bytes& q, ModelTarget& model, const Forward& forward) {
         const bool on = is_read(q) && model.sessions[source_of(q)].coalesced;
         Answers answers = forward(q);
-        if (on && q.size() > codec::at::coalesced && q[codec::at::coalesced] != 0) {
+        if (on && q.size() > observer::at::coalesced && q[observer::at::coalesced] != 0) {
           edit(q, model, answers);
         }
         return answers;
@@ -171,15 +171,15 @@ Deviant edits_answers(std::string name, std::string story,
 }
 
 bool failed(const Bytes& reply) {
-  return codec::get(reply, F::flag_error) != 0U ||
-         (*codec::get(reply, F::ata_status) & codec::ata::status_err) != 0;
+  return observer::get(reply, F::flag_error) != 0U ||
+         (*observer::get(reply, F::ata_status) & observer::ata::status_err) != 0;
 }
 
 void add_deviants(Registry& r) {
   r.add(edits_answers("coal-one-tag", "answers every read under the header's tag",
                       [](const Bytes& q, ModelTarget&, Answers& answers) {
                         for (Answer& a : answers) {
-                          codec::set(a.bytes, F::tag, *codec::get(q, F::tag));
+                          observer::set(a.bytes, F::tag, *observer::get(q, F::tag));
                         }
                       }));
   r.add(edits_answers("coal-reversed", "answers the last read first",
@@ -191,16 +191,16 @@ void add_deviants(Registry& r) {
   r.add(edits_answers("coal-lba-of-the-header", "returns the header's LBA with every read",
                       [](const Bytes& q, ModelTarget&, Answers& answers) {
                         for (Answer& a : answers) {
-                          codec::set(a.bytes, F::ata_lba, *codec::get(q, F::ata_lba));
+                          observer::set(a.bytes, F::ata_lba, *observer::get(q, F::ata_lba));
                         }
                       }));
   r.add(edits_answers("coal-data-of-the-first", "answers every read with the first one's data",
                       [](const Bytes&, ModelTarget&, Answers& answers) {
                         for (Answer& a : answers) {
-                          std::copy_n(answers.front().bytes.begin() + codec::at::ata_data,
+                          std::copy_n(answers.front().bytes.begin() + observer::at::ata_data,
                                       std::min(answers.front().bytes.size(), a.bytes.size()) -
-                                          codec::at::ata_data,
-                                      a.bytes.begin() + codec::at::ata_data);
+                                          observer::at::ata_data,
+                                      a.bytes.begin() + observer::at::ata_data);
                         }
                       }));
   r.add(edits_answers("coal-stops-at-an-error", "serves nothing behind a read that failed",
@@ -226,14 +226,14 @@ void add_deviants(Registry& r) {
   r.add(edits_answers(
       "coal-believes-its-count", "serves as many entries as it is told, from zeros",
       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-        while (answers.size() < size_t{q[codec::at::coalesced]} + 1) {
+        while (answers.size() < size_t{q[observer::at::coalesced]} + 1) {
           answers.push_back({model.perform_read(q, 0, 0, 1, Session{}), answers.back().delay_ns});
         }
       }));
   r.add(edits_answers("coal-all-or-nothing",
                       "serves no entry when the frame holds fewer than its count",
                       [](const Bytes& q, ModelTarget&, Answers& answers) {
-                        if (codec::coalesced_tail(q).size() < q[codec::at::coalesced]) {
+                        if (observer::coalesced_tail(q).size() < q[observer::at::coalesced]) {
                           answers.resize(1);
                         }
                       }));
@@ -245,9 +245,9 @@ void add_deviants(Registry& r) {
       deviants::spoils("coal-on-every-command", "takes byte 36 of writes for a count, too",
                        [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                          Answers answers = forward(q);
-                         if (is_command(q, codec::command::ata) && !is_read(q) &&
+                         if (is_command(q, observer::command::ata) && !is_read(q) &&
                              model.sessions[source_of(q)].coalesced) {
-                           for (const CoalescedEntry& e : codec::coalesced_tail(q)) {
+                           for (const CoalescedEntry& e : observer::coalesced_tail(q)) {
                              answers.push_back({model.perform_read(q, e.tag, 0, 1, Session{}), 0});
                            }
                          }
@@ -255,7 +255,7 @@ void add_deviants(Registry& r) {
                        }));
   r.add(edits_answers("coal-28-bit-unmasked", "reads entries of a 28-bit request with 48 bits",
                       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-                        const auto entries = codec::coalesced_tail(q);
+                        const auto entries = observer::coalesced_tail(q);
                         for (size_t i = 0; i < entries.size() && i + 1 < answers.size(); ++i) {
                           answers[i + 1].bytes = model.perform_read(
                               q, entries[i].tag, entries[i].lba, entries[i].count, Session{});
@@ -263,7 +263,7 @@ void add_deviants(Registry& r) {
                       }));
   r.add(edits_answers("coal-48-bit-masked", "reads entries of a 48-bit request with 28 bits",
                       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-                        const auto entries = codec::coalesced_tail(q);
+                        const auto entries = observer::coalesced_tail(q);
                         for (size_t i = 0; i < entries.size() && i + 1 < answers.size(); ++i) {
                           answers[i + 1].bytes =
                               model.perform_read(q, entries[i].tag, entries[i].lba % kLba28,
@@ -272,7 +272,7 @@ void add_deviants(Registry& r) {
                       }));
   r.add(edits_answers("coal-one-sector-each", "reads one sector for each entry, whatever its count",
                       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-                        const auto entries = codec::coalesced_tail(q);
+                        const auto entries = observer::coalesced_tail(q);
                         for (size_t i = 0; i < entries.size() && i + 1 < answers.size(); ++i) {
                           answers[i + 1].bytes =
                               model.perform_read(q, entries[i].tag, entries[i].lba, 1, Session{});
@@ -280,7 +280,7 @@ void add_deviants(Registry& r) {
                       }));
   r.add(edits_answers("coal-clips", "serves an entry of too many sectors as far as it goes",
                       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-                        const auto entries = codec::coalesced_tail(q);
+                        const auto entries = observer::coalesced_tail(q);
                         for (size_t i = 0; i < entries.size() && i + 1 < answers.size(); ++i) {
                           const auto most = static_cast<unsigned>(model.max_sectors());
                           answers[i + 1].bytes = model.perform_read(
@@ -291,7 +291,7 @@ void add_deviants(Registry& r) {
   r.add(edits_answers("coal-reads-reserved-bytes",
                       "wants the reserved bytes of an entry to be zero",
                       [](const Bytes& q, ModelTarget&, Answers& answers) {
-                        constexpr size_t reserved_at = codec::at::coalesced + 1 + 10;
+                        constexpr size_t reserved_at = observer::at::coalesced + 1 + 10;
                         if (q.size() > reserved_at && q[reserved_at] != 0) {
                           answers.resize(1);
                         }
@@ -302,7 +302,8 @@ void add_deviants(Registry& r) {
                           const Bytes& good = answers[i - 1].bytes;
                           Bytes& bad = answers[i].bytes;
                           if (failed(bad) && good.size() > bad.size()) {
-                            bad.insert(bad.end(), good.begin() + codec::at::ata_data, good.end());
+                            bad.insert(bad.end(), good.begin() + observer::at::ata_data,
+                                       good.end());
                           }
                         }
                       }));
@@ -315,11 +316,11 @@ void add_deviants(Registry& r) {
       Answers answers = forward(q);
       for (Answer& a : answers) {
         for (size_t i = a.bytes.size();
-             answers.size() > 1 && i < codec::kMinFrameBytes && i < before->size(); ++i) {
+             answers.size() > 1 && i < observer::kMinFrameBytes && i < before->size(); ++i) {
           a.bytes.push_back((*before)[i]);
         }
       }
-      if (q.size() >= codec::kMinFrameBytes * 2) {
+      if (q.size() >= observer::kMinFrameBytes * 2) {
         *before = q;
       }
       return answers;
@@ -333,10 +334,10 @@ void add_deviants(Registry& r) {
     auto old = std::make_shared<std::map<uint64_t, Bytes>>();
     return [old](const Bytes& q, ModelTarget& model, const Forward& forward) {
       if (is_write(q)) {
-        (*old)[*codec::get(q, F::ata_lba)] = model.read_sector(*codec::get(q, F::ata_lba));
+        (*old)[*observer::get(q, F::ata_lba)] = model.read_sector(*observer::get(q, F::ata_lba));
         return forward(q);
       }
-      const bool coalesced = is_read(q) && q.size() > codec::kMinFrameBytes;
+      const bool coalesced = is_read(q) && q.size() > observer::kMinFrameBytes;
       const std::map<uint64_t, Bytes> now = model.disk;
       for (const auto& [lba, data] : *old) {
         if (coalesced) {
@@ -356,7 +357,7 @@ void add_deviants(Registry& r) {
                    "remembers the tags of coalesced reads as if they were writes",
                    [](const Bytes& q, ModelTarget& model, Session& s) {
                      if (is_read(q) && s.coalesced && s.tags != Session::Tags::none) {
-                       for (const CoalescedEntry& e : codec::coalesced_tail(q)) {
+                       for (const CoalescedEntry& e : observer::coalesced_tail(q)) {
                          model.remember_tag(s, ModelTarget::serial_of(s, e.tag));
                        }
                      }
@@ -366,9 +367,9 @@ void add_deviants(Registry& r) {
       [](const Bytes& q, ModelTarget& model, const Forward& forward) {
         Answers answers = forward(q);
         if (is_read(q) && !model.reserved.empty() && !answers.empty() &&
-            codec::get(answers[0].bytes, F::error) == codec::aoe_error::reserved &&
+            observer::get(answers[0].bytes, F::error) == observer::aoe_error::reserved &&
             model.sessions[source_of(q)].coalesced) {
-          for (const CoalescedEntry& e : codec::coalesced_tail(q)) {
+          for (const CoalescedEntry& e : observer::coalesced_tail(q)) {
             answers.push_back({model.perform_read(q, e.tag, e.lba, e.count, Session{}), 0});
           }
         }
@@ -376,7 +377,7 @@ void add_deviants(Registry& r) {
       }));
   r.add(edits_answers("coal-ends-at-an-empty-entry", "serves nothing behind an entry of no sectors",
                       [](const Bytes& q, ModelTarget&, Answers& answers) {
-                        const auto entries = codec::coalesced_tail(q);
+                        const auto entries = observer::coalesced_tail(q);
                         for (size_t i = 0; i < entries.size(); ++i) {
                           if (entries[i].count == 0 && answers.size() > i + 1) {
                             answers.resize(i + 1);
@@ -438,9 +439,9 @@ void add_counts(Registry& r) {
       "coal-counts-entries-itself", "serves the entries of a frame without its count",
       [](const Bytes& q, ModelTarget&, const Forward& forward) {
         Bytes changed = q;
-        if (is_read(q) && q.size() > codec::kMinFrameBytes) {
-          changed[codec::at::coalesced] = static_cast<uint8_t>(
-              (q.size() - codec::at::coalesced - 1) / codec::kCoalescedEntryBytes);
+        if (is_read(q) && q.size() > observer::kMinFrameBytes) {
+          changed[observer::at::coalesced] = static_cast<uint8_t>(
+              (q.size() - observer::at::coalesced - 1) / observer::kCoalescedEntryBytes);
         }
         return forward(changed);
       }));
@@ -484,8 +485,8 @@ void add_counts(Registry& r) {
   r.add(edits_answers(
       "coal-serves-a-cut-entry", "serves an entry that the frame cuts",
       [](const Bytes& q, ModelTarget& model, Answers& answers) {
-        const size_t tail = q.size() - codec::at::coalesced - 1;
-        if (tail % codec::kCoalescedEntryBytes != 0) {
+        const size_t tail = q.size() - observer::at::coalesced - 1;
+        if (tail % observer::kCoalescedEntryBytes != 0) {
           answers.push_back({model.perform_read(q, 0, 0, 1, Session{}), answers.back().delay_ns});
         }
       }));
@@ -500,7 +501,7 @@ void add_counts(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "coalesced_read"});
-            for (size_t missing = 1; missing <= codec::kCoalescedEntryBytes; ++missing) {
+            for (size_t missing = 1; missing <= observer::kCoalescedEntryBytes; ++missing) {
               Together together(t, t.a(), {{0, 1}, {1, 1}, {2, 1}, {3, 1}});
               Frame frame = together.frame();
               frame.cut(frame.size() - missing);
@@ -543,9 +544,9 @@ void add_entries(Registry& r) {
             together.ask();
             together.expect_replies(together.reads().size());
             for (size_t i = 0; i < together.reads().size(); ++i) {
-              t.expect(codec::get(together.replies()[i], F::tag) == together.reads()[i].tag,
+              t.expect(observer::get(together.replies()[i], F::tag) == together.reads()[i].tag,
                        fmt::format("reply {} carries tag {:#010x}", i, together.reads()[i].tag),
-                       fmt::format("tag {:#010x}", *codec::get(together.replies()[i], F::tag)));
+                       fmt::format("tag {:#010x}", *observer::get(together.replies()[i], F::tag)));
             }
           },
   });
@@ -572,7 +573,7 @@ void add_entries(Registry& r) {
               t.expect_field(x, F::flag_response, 1);
               t.expect_field(x, F::shelf, t.target().shelf);
               t.expect_field(x, F::slot, t.target().slot);
-              t.expect_field(x, F::command, codec::command::ata);
+              t.expect_field(x, F::command, observer::command::ata);
             }
           },
   });
@@ -660,7 +661,7 @@ void add_entries(Registry& r) {
             together.ask();
             together.expect_replies(3);
             together.expect_data(0, content(0));
-            t.expect_ata_error(together.of(1), codec::ata::error_idnf);
+            t.expect_ata_error(together.of(1), observer::ata::error_idnf);
             together.expect_data(2, content(2));
           },
   });
@@ -676,7 +677,7 @@ void add_entries(Registry& r) {
             negotiate(t, t.a(), {"reset", "coalesced_read"});
             Together together(t, t.a(), {{0, 1}, {1, 1}});
             Frame frame = together.frame();
-            constexpr size_t reserved_at = codec::at::coalesced + 1 + 10;
+            constexpr size_t reserved_at = observer::at::coalesced + 1 + 10;
             constexpr size_t reserved_bytes = 5;
             for (size_t i = 0; i < reserved_bytes; ++i) {
               frame.byte(reserved_at + i, 0xa5);
@@ -743,7 +744,7 @@ void add_errors(Registry& r) {
               together.expect_replies(5);
               for (size_t i = 0; i < 5; ++i) {
                 if (reads[i].lba >= t.target().sectors) {
-                  t.expect_ata_error(together.of(i), codec::ata::error_idnf);
+                  t.expect_ata_error(together.of(i), observer::ata::error_idnf);
                 } else {
                   together.expect_data(i, content(i));
                 }
@@ -791,10 +792,10 @@ void add_errors(Registry& r) {
             for (const size_t i : {size_t{1}, size_t{2}}) {
               const Exchange x = together.of(i);
               const Bytes& reply = t.expect_answer(x);
-              for (size_t at = codec::at::ata_data; at < reply.size(); ++at) {
+              for (size_t at = observer::at::ata_data; at < reply.size(); ++at) {
                 t.expect(reply[at] == 0, x, "nothing but zeros behind the ATA registers",
-                         codec::hex(BytesView(reply).subspan(at), 16),
-                         {codec::Mark(at, reply.size() - at)});
+                         observer::hex(BytesView(reply).subspan(at), 16),
+                         {observer::Mark(at, reply.size() - at)});
               }
             }
           },
@@ -866,17 +867,17 @@ void add_not_meant(Registry& r) {
             prepare(t, 2);
             Together list(t, t.a(), {{0, 1}, {1, 1}, {2, 1}, {3, 1}});
             const Frame as_read = list.frame();
-            Bytes data(as_read.bytes().begin() + codec::at::coalesced, as_read.bytes().end());
-            data.resize(codec::kSectorBytes, 0x11);
-            const Bytes request = t.a().send(codec::write_request(t.scratch().lba, data));
+            Bytes data(as_read.bytes().begin() + observer::at::coalesced, as_read.bytes().end());
+            data.resize(observer::kSectorBytes, 0x11);
+            const Bytes request = t.a().send(observer::write_request(t.scratch().lba, data));
             auto replies = t.a().collect(1, t.patience_ns());
             t.barrier();
             const auto more = t.a().collect(4, t.grace_ns());
             t.expect(replies.size() == 1 && more.empty(), "one reply to a write",
                      fmt::format("{} replies", replies.size() + more.size()));
-            t.expect(codec::get(replies[0].bytes, F::tag) == codec::get(request, F::tag),
-                     "the reply to the write", codec::summary(replies[0].bytes));
-            t.expect_data(t.a().ask(codec::read_request(t.scratch().lba, 1)), data);
+            t.expect(observer::get(replies[0].bytes, F::tag) == observer::get(request, F::tag),
+                     "the reply to the write", observer::summary(replies[0].bytes));
+            t.expect_data(t.a().ask(observer::read_request(t.scratch().lba, 1)), data);
           },
   });
   r.add({
@@ -888,8 +889,8 @@ void add_not_meant(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "coalesced_read"});
-            Frame identify = codec::identify_request();
-            codec::add_coalesced(identify, {{t.a().next_tag(), 0, 1}});
+            Frame identify = observer::identify_request();
+            observer::add_coalesced(identify, {{t.a().next_tag(), 0, 1}});
             t.a().send(identify);
             const auto replies = t.a().collect(1, t.patience_ns());
             t.barrier();
@@ -908,18 +909,18 @@ void add_not_meant(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "coalesced_read"});
-            t.after([&t] { t.b().ask(codec::reserve_request(codec::rcmd::force_set)); });
+            t.after([&t] { t.b().ask(observer::reserve_request(observer::rcmd::force_set)); });
             const Exchange reserve =
-                t.b().ask(codec::reserve_request(codec::rcmd::set, {t.b().mac()}));
+                t.b().ask(observer::reserve_request(observer::rcmd::set, {t.b().mac()}));
             t.unsupported_if_refused(reserve);
             t.expect_no_error(reserve);
             Together together(t, t.a(), {{0, 1}, {1, 1}, {2, 1}});
             together.ask(together.frame(), 1);
-            t.expect_error(together.of(0), codec::aoe_error::reserved);
+            t.expect_error(together.of(0), observer::aoe_error::reserved);
             for (const Bytes& reply : together.replies()) {
               Exchange x = together.of(0);
               x.reply = reply;
-              t.expect_error(x, codec::aoe_error::reserved);
+              t.expect_error(x, observer::aoe_error::reserved);
             }
             t.info(fmt::format("while reserved, {} reads in one frame get {} errors", 3,
                                together.replies().size()));
@@ -945,13 +946,13 @@ void add_with_others(Registry& r) {
               Together together(t, t.a(), {{lba, 1}, {lba + 1, 1}, {lba + 2, 1}});
               const uint32_t tag = t.a().next_tag();
               t.a().collect(SIZE_MAX, 0);
-              t.a().send(codec::write_request(lba + 1, data).set(F::tag, tag));
+              t.a().send(observer::write_request(lba + 1, data).set(F::tag, tag));
               t.a().send(together.frame());
               bool written = false;
               std::optional<Bytes> read;
               for (const auto& f : t.a().collect(4, t.patience_ns())) {
-                written = written || codec::get(f.bytes, F::tag) == tag;
-                if (codec::get(f.bytes, F::tag) == together.reads()[1].tag) {
+                written = written || observer::get(f.bytes, F::tag) == tag;
+                if (observer::get(f.bytes, F::tag) == together.reads()[1].tag) {
                   read = f.bytes;
                 }
               }
@@ -1035,7 +1036,7 @@ void add_with_others(Registry& r) {
                         if (s.tags == Session::Tags::none) {
                           return;
                         }
-                        const auto tag = static_cast<uint32_t>(*codec::get(q, F::tag));
+                        const auto tag = static_cast<uint32_t>(*observer::get(q, F::tag));
                         if (!s.done.insert(tag).second) {
                           answers.resize(1);
                         }

@@ -9,19 +9,19 @@
 
 namespace conformance {
 
-using codec::config_request;
-using codec::get;
-using codec::set;
 using deviants::Answers;
 using deviants::Forward;
 using deviants::ModelTarget;
-namespace ccmd = codec::ccmd;
+using observer::config_request;
+using observer::get;
+using observer::set;
+namespace ccmd = observer::ccmd;
 
 namespace {
 
 bool is_config(BytesView frame) {
-  return codec::is_aoe(frame) && get(frame, F::command) == codec::command::config &&
-         frame.size() >= codec::at::cfg_string;
+  return observer::is_aoe(frame) && get(frame, F::command) == observer::command::config &&
+         frame.size() >= observer::at::cfg_string;
 }
 
 bool is_config(BytesView frame, uint8_t cmd) {
@@ -106,8 +106,8 @@ void register_reading(Registry& r) {
            };
            auto memory = std::make_shared<Memory>();
            return [memory](const Bytes& request, ModelTarget& model, const Forward& f) {
-             const bool read =
-                 codec::is_aoe(request) && get(request, F::ata_command) == codec::ata::read_ext;
+             const bool read = observer::is_aoe(request) &&
+                               get(request, F::ata_command) == observer::ata::read_ext;
              if (!read || get(request, F::ata_lba) == 0U) {
                memory->burst = 0;
                return f(request);
@@ -131,7 +131,7 @@ void register_reading(Registry& r) {
             for (int round = 0; round < 3 && best < n;
                  ++round) {  // a lost frame is not the target's fault
               for (uint64_t i = 0; i < n; ++i) {
-                t.a().send(codec::read_request(1 + i % (sectors - 1), 1));
+                t.a().send(observer::read_request(1 + i % (sectors - 1), 1));
               }
               best = std::max(best, t.a().collect(n, t.patience_ns()).size());
               t.barrier();
@@ -184,26 +184,27 @@ void register_reading(Registry& r) {
             t.expect_no_error(config);
             const uint64_t said = config.field(F::cfg_sector_count);
             const uint64_t n = std::min<uint64_t>(said == 0 ? 2 : said, t.target().sectors);
-            const uint64_t room = (t.frame_max() - codec::at::ata_data) / codec::kSectorBytes;
+            const uint64_t room = (t.frame_max() - observer::at::ata_data) / observer::kSectorBytes;
             if (n > room) {
               t.warn(
                   fmt::format("{} sectors are advertised; a frame of this link holds {}", n, room),
                   &config, {F::cfg_sector_count});
               return;
             }
-            const Exchange x = t.a().ask(codec::read_request(0, static_cast<uint8_t>(n)));
+            const Exchange x = t.a().ask(observer::read_request(0, static_cast<uint8_t>(n)));
             t.expect_good_ata(x);
-            t.expect(x.reply->size() >= codec::at::ata_data + n * codec::kSectorBytes, x,
+            t.expect(x.reply->size() >= observer::at::ata_data + n * observer::kSectorBytes, x,
                      fmt::format("{} sectors of data", n),
                      fmt::format("{} bytes", x.reply->size()));
           },
   });
 
-  r.add(edits_config_reply(
-      "fields-echoed", "returns the request's buffer count, firmware and sector count",
-      [](const Bytes& request, Bytes& reply) {
-        std::copy_n(request.begin() + codec::at::argument, 5, reply.begin() + codec::at::argument);
-      }));
+  r.add(edits_config_reply("fields-echoed",
+                           "returns the request's buffer count, firmware and sector count",
+                           [](const Bytes& request, Bytes& reply) {
+                             std::copy_n(request.begin() + observer::at::argument, 5,
+                                         reply.begin() + observer::at::argument);
+                           }));
   r.add({
       .id = "config.fields.are-the-targets",
       .title = "What a request says for buffer count, firmware and sector count is ignored",
@@ -255,7 +256,7 @@ void register_reading(Registry& r) {
       .run =
           [](Context& t) {
             Frame frame = config_request(ccmd::read);
-            frame.dst(codec::kBroadcastMac).set(F::shelf, 0xffff).set(F::slot, 0xff);
+            frame.dst(observer::kBroadcastMac).set(F::shelf, 0xffff).set(F::slot, 0xff);
             const Exchange x = t.a().ask(frame);
             t.expect_no_error(x);
             // The Linux driver has no place for a target that names itself by a broadcast value.
@@ -293,15 +294,15 @@ void register_testing(Registry& r) {
   r.add(deviants::edits_request(
       "folds-case", "compares config strings without regard to case", [](Bytes& request) {
         if (is_config(request, ccmd::test) || is_config(request, ccmd::prefix)) {
-          std::transform(request.begin() + codec::at::cfg_string, request.end(),
-                         request.begin() + codec::at::cfg_string,
+          std::transform(request.begin() + observer::at::cfg_string, request.end(),
+                         request.begin() + observer::at::cfg_string,
                          [](uint8_t c) { return std::tolower(c); });
         }
       }));
   r.add(deviants::edits_request(
       "strings-end-at-nul", "takes a NUL for the end of a config string", [](Bytes& request) {
         if (is_config(request)) {
-          const auto from = request.begin() + codec::at::cfg_string;
+          const auto from = request.begin() + observer::at::cfg_string;
           const auto nul = std::find(from, request.end(), 0);
           set(request, F::cfg_length,
               std::min<uint64_t>(*get(request, F::cfg_length), static_cast<uint64_t>(nul - from)));
@@ -391,7 +392,7 @@ void register_testing(Registry& r) {
       r.add({
           .id = fmt::format("config.{}.{}", prefix ? "prefix" : "test", row.name),
           .title = fmt::format("{} {} of {} is {}", prefix ? "A prefix test with" : "A test with",
-                               codec::quoted(row.asked), codec::quoted(row.present),
+                               observer::quoted(row.asked), observer::quoted(row.present),
                                answers ? "answered with the string" : "met with silence"),
           .clauses = {prefix ? "CFG-PREFIX" : "CFG-TEST"},
           .needs = {Need::config},
@@ -431,7 +432,7 @@ void register_setting(Registry& r) {
           [](Context& t) {
             put(t, "first");
             t.expect_error(t.a().ask(config_request(ccmd::set, "second")),
-                           codec::aoe_error::config_present);
+                           observer::aoe_error::config_present);
             t.expect_config_string(read_back(t), "first");
           },
   });
@@ -444,7 +445,8 @@ void register_setting(Registry& r) {
       .run =
           [](Context& t) {
             put(t, "first");
-            t.expect_error(t.a().ask(config_request(ccmd::set)), codec::aoe_error::config_present);
+            t.expect_error(t.a().ask(config_request(ccmd::set)),
+                           observer::aoe_error::config_present);
             t.expect_config_string(read_back(t), "first");
           },
   });
@@ -459,7 +461,7 @@ void register_setting(Registry& r) {
             put(t, "first");
             for (const char* other : {"first and second", "fir"}) {
               t.expect_error(t.a().ask(config_request(ccmd::set, other)),
-                             codec::aoe_error::config_present);
+                             observer::aoe_error::config_present);
               t.expect_config_string(read_back(t), "first");
             }
           },
@@ -486,7 +488,7 @@ void register_setting(Registry& r) {
                            const Bytes before = model.config_string;
                            Answers answers = f(request);
                            if (is_config(request, ccmd::set) && !before.empty() &&
-                               before == codec::config_string(request)) {
+                               before == observer::config_string(request)) {
                              model.config_string.clear();
                            }
                            return answers;
@@ -505,16 +507,16 @@ void register_setting(Registry& r) {
                     Outcomes{}
                         .info("answered as done", seen::no_error)
                         .info("refused with error 4",
-                              seen::aoe_error(codec::aoe_error::config_present)));
+                              seen::aoe_error(observer::aoe_error::config_present)));
             t.level(Level::must);
             t.expect_config_string(read_back(t), "same");
           },
   });
   r.add(edits_config_reply("error-without-string", "sends no string along with error 4",
                            [](const Bytes&, Bytes& reply) {
-                             if (get(reply, F::error) == codec::aoe_error::config_present) {
+                             if (get(reply, F::error) == observer::aoe_error::config_present) {
                                set(reply, F::cfg_length, 0);
-                               reply.resize(codec::at::cfg_string);
+                               reply.resize(observer::at::cfg_string);
                              }
                            }));
   r.add({
@@ -528,20 +530,21 @@ void register_setting(Registry& r) {
           [](Context& t) {
             put(t, "present");
             const Exchange x = t.a().ask(config_request(ccmd::set, "other"));
-            t.expect_error(x, codec::aoe_error::config_present);
+            t.expect_error(x, observer::aoe_error::config_present);
             t.judge(x, Outcomes{}
                            .pass("the present string",
                                  [](const Exchange& e) {
-                                   return codec::config_string(*e.reply) ==
-                                          codec::bytes_of("present");
+                                   return observer::config_string(*e.reply) ==
+                                          observer::bytes_of("present");
                                  })
                            .info("no string",
                                  [](const Exchange& e) {
-                                   return e.reply->size() < codec::at::cfg_string ||
+                                   return e.reply->size() < observer::at::cfg_string ||
                                           e.field(F::cfg_length) == 0;
                                  })
                            .info("the refused string comes back", [](const Exchange& e) {
-                             return codec::config_string(*e.reply) == codec::bytes_of("other");
+                             return observer::config_string(*e.reply) ==
+                                    observer::bytes_of("other");
                            }));
           },
   });
@@ -552,7 +555,7 @@ void register_setting(Registry& r) {
                                request[7] != model.config.mac[1]) {
                              for (auto& a : answers) {
                                set(a.bytes, F::cfg_length, 0);
-                               a.bytes.resize(codec::at::cfg_string);
+                               a.bytes.resize(observer::at::cfg_string);
                              }
                            }
                            return answers;
@@ -587,11 +590,13 @@ void register_setting(Registry& r) {
             if (!a || !b) {
               t.inconclusive("one of the two answers did not come, and a set may not be repeated");
             }
-            const auto error = [](const port::ReceivedFrame& f) { return *get(f.bytes, F::error); };
+            const auto error = [](const links::ReceivedFrame& f) {
+              return *get(f.bytes, F::error);
+            };
             const bool a_won = error(*a) == 0;
             const uint64_t loser = error(a_won ? *b : *a);
             t.expect(error(*a) == 0 || error(*b) == 0, "one success", "two errors");
-            t.expect(loser == codec::aoe_error::config_present, "error 4 for the second",
+            t.expect(loser == observer::aoe_error::config_present, "error 4 for the second",
                      fmt::format("error {}", loser));
             t.expect_config_string(read_back(t), a_won ? "of A" : "of B");
           },
@@ -642,7 +647,7 @@ void register_setting(Registry& r) {
                            [](const Bytes& request, Bytes& reply) {
                              if (is_config(request, ccmd::force_set)) {
                                set(reply, F::cfg_length, 0);
-                               reply.resize(codec::at::cfg_string);
+                               reply.resize(observer::at::cfg_string);
                              }
                            }));
   r.add({
@@ -659,7 +664,7 @@ void register_setting(Registry& r) {
             t.expect_no_error(x);
             const auto text = [](const char* s) {
               return [s](const Exchange& e) {
-                return codec::config_string(*e.reply) == codec::bytes_of(s);
+                return observer::config_string(*e.reply) == observer::bytes_of(s);
               };
             };
             t.judge(x, Outcomes{}
@@ -679,7 +684,7 @@ void register_lengths(Registry& r) {
                        }));
   r.add(mangles_string("string-max-1023", "loses the last of 1,024 bytes",
                        [](const Bytes&, Bytes& text) {
-                         text.resize(std::min<size_t>(text.size(), codec::kConfigStringMax - 1));
+                         text.resize(std::min<size_t>(text.size(), observer::kConfigStringMax - 1));
                        }));
   r.add(mangles_string("string-last-byte-lost", "loses the last byte of what is stored",
                        [](const Bytes& request, Bytes& text) {
@@ -721,9 +726,9 @@ void register_lengths(Registry& r) {
   r.add(deviants::spoils("stores-too-long", "stores more than 1,024 bytes",
                          [](const Bytes& request, ModelTarget& model, const Forward& f) {
                            const uint64_t n = is_config(request) ? *get(request, F::cfg_length) : 0;
-                           if (n > codec::kConfigStringMax && !is_config(request, ccmd::read) &&
-                               request.size() >= codec::at::cfg_string + n) {
-                             const auto from = request.begin() + codec::at::cfg_string;
+                           if (n > observer::kConfigStringMax && !is_config(request, ccmd::read) &&
+                               request.size() >= observer::at::cfg_string + n) {
+                             const auto from = request.begin() + observer::at::cfg_string;
                              model.config_string.assign(from, from + static_cast<ptrdiff_t>(n));
                              Bytes read = request;
                              set(read, F::cfg_ccmd, ccmd::read);
@@ -735,9 +740,9 @@ void register_lengths(Registry& r) {
       "stores-beyond-frame", "stores as much as the length says, whatever the frame holds",
       [](const Bytes& request, ModelTarget& model, const Forward& f) {
         const uint64_t n = is_config(request) ? *get(request, F::cfg_length) : 0;
-        if (n <= codec::kConfigStringMax && !is_config(request, ccmd::read) &&
-            request.size() < codec::at::cfg_string + n) {
-          model.config_string.assign(request.begin() + codec::at::cfg_string, request.end());
+        if (n <= observer::kConfigStringMax && !is_config(request, ccmd::read) &&
+            request.size() < observer::at::cfg_string + n) {
+          model.config_string.assign(request.begin() + observer::at::cfg_string, request.end());
           model.config_string.resize(n, 0x5a);
           Bytes read = request;
           set(read, F::cfg_ccmd, ccmd::read);
@@ -751,12 +756,12 @@ void register_lengths(Registry& r) {
                                                           {"force", ccmd::force_set}};
   const auto refused = [](bool test) {
     Outcomes o;
-    o.pass("error 2", seen::aoe_error(codec::aoe_error::bad_argument));
+    o.pass("error 2", seen::aoe_error(observer::aoe_error::bad_argument));
     if (test) {
       o.pass("silence: it does not match", seen::silence);
     } else {
       o.info("silence", seen::silence)
-          .info("error 4", seen::aoe_error(codec::aoe_error::config_present));
+          .info("error 4", seen::aoe_error(observer::aoe_error::config_present));
     }
     return o.fail("it was answered as if the string were good", seen::no_error);
   };
@@ -774,7 +779,7 @@ void register_lengths(Registry& r) {
             [cmd = cmd, test, refused](Context& t) {
               put(t, "stays");
               for (const size_t size :
-                   {size_t{1025}, size_t{1280}, t.frame_max() - codec::at::cfg_string}) {
+                   {size_t{1025}, size_t{1280}, t.frame_max() - observer::at::cfg_string}) {
                 const std::string text = "stays" + pattern_text(size - 5);
                 t.judge(t.a().ask(config_request(cmd, text)), refused(test));
                 t.expect_config_string(read_back(t), "stays");
@@ -835,7 +840,7 @@ void register_lengths(Registry& r) {
       "length-from-frame", "takes all of the frame for the string", [](Bytes& request) {
         if (is_config(request) && !is_config(request, ccmd::read) &&
             *get(request, F::cfg_length) > 0) {
-          set(request, F::cfg_length, request.size() - codec::at::cfg_string);
+          set(request, F::cfg_length, request.size() - observer::at::cfg_string);
         }
       }));
   r.add({
@@ -899,8 +904,8 @@ void register_lengths(Registry& r) {
             for (unsigned cmd = 5; cmd <= 15; ++cmd) {
               t.judge(t.a().ask(config_request(static_cast<uint8_t>(cmd), "other")),
                       Outcomes{}
-                          .pass("error 2", seen::aoe_error(codec::aoe_error::bad_argument))
-                          .info("error 1", seen::aoe_error(codec::aoe_error::bad_command))
+                          .pass("error 2", seen::aoe_error(observer::aoe_error::bad_argument))
+                          .info("error 1", seen::aoe_error(observer::aoe_error::bad_command))
                           .warn("silence", seen::silence));
               t.expect_config_string(read_back(t), "stays");
             }
@@ -918,17 +923,19 @@ void register_restarts(Registry& r) {
       deviants::spoils("string-torn-by-crash", "has a mixture of two strings after a crash",
                        [](const Bytes& q, ModelTarget&, const Forward& f) { return f(q); });
   tears.on_restart = [](ModelTarget& m) {
-    if (m.config_string == codec::bytes_of("old") || m.config_string == codec::bytes_of("new")) {
-      m.config_string = codec::bytes_of("nld");
+    if (m.config_string == observer::bytes_of("old") ||
+        m.config_string == observer::bytes_of("new")) {
+      m.config_string = observer::bytes_of("nld");
     }
   };
   r.add(tears);
-  r.add(deviants::ignores("no-announcement", "does not announce itself",
-                          [](const Bytes& f, const ModelTarget&) { return codec::is_reply(f); }));
+  r.add(
+      deviants::ignores("no-announcement", "does not announce itself",
+                        [](const Bytes& f, const ModelTarget&) { return observer::is_reply(f); }));
   r.add(deviants::edits_reply("announces-nobody",
                               "announces itself without shelf and slot's config",
                               [](const Bytes& request, Bytes& reply) {
-                                if (codec::is_reply(request)) {
+                                if (observer::is_reply(request)) {
                                   set(reply, F::cfg_buffer_count, 0);
                                   set(reply, F::tag, 7);
                                 }
@@ -944,12 +951,12 @@ void register_restarts(Registry& r) {
           [](Context& t) {
             put(t, "across a restart");
             t.restart_target();
-            const auto text = codec::config_string(t.expect_answer(read_back(t)));
-            if (text == codec::bytes_of("across a restart")) {
+            const auto text = observer::config_string(t.expect_answer(read_back(t)));
+            if (text == observer::bytes_of("across a restart")) {
               return;
             }
             t.info(fmt::format("the string is lost with a restart; it is {} then",
-                               codec::quoted(text.value_or(Bytes{}))));
+                               observer::quoted(text.value_or(Bytes{}))));
           },
   });
   r.add({
@@ -962,18 +969,18 @@ void register_restarts(Registry& r) {
       .run =
           [](Context& t) {
             t.restart_target();
-            const auto fresh = codec::config_string(t.expect_answer(read_back(t)));
+            const auto fresh = observer::config_string(t.expect_answer(read_back(t)));
             put(t, "old");
             for (int i = 0; i < 3; ++i) {
               // Sent, and killed before or after it is done.
               t.a().send(config_request(ccmd::force_set, "new"));
               t.restart_target(Context::End::crash);
               const Exchange x = read_back(t);
-              const auto text = codec::config_string(t.expect_answer(x));
-              const bool whole =
-                  text == fresh || text == codec::bytes_of("old") || text == codec::bytes_of("new");
+              const auto text = observer::config_string(t.expect_answer(x));
+              const bool whole = text == fresh || text == observer::bytes_of("old") ||
+                                 text == observer::bytes_of("new");
               t.expect(whole, x, "\"old\", \"new\", or what a fresh start has",
-                       codec::quoted(text.value_or(Bytes{})), {F::cfg_length});
+                       observer::quoted(text.value_or(Bytes{})), {F::cfg_length});
               put(t, "old");
             }
           },
@@ -1002,7 +1009,7 @@ void register_restarts(Registry& r) {
             t.expect_field(x, F::cfg_ccmd, ccmd::read);
             t.expect_field(x, F::cfg_buffer_count, t.target().buffer_count);
             t.expect_field(x, F::cfg_sector_count, t.target().sector_count);
-            t.expect(hello->size() >= codec::at::cfg_string + x.field(F::cfg_length), x,
+            t.expect(hello->size() >= observer::at::cfg_string + x.field(F::cfg_length), x,
                      "an announcement that holds its string",
                      fmt::format("{} bytes", hello->size()), {F::cfg_length});
           },

@@ -7,7 +7,7 @@
 namespace conformance {
 
 using namespace negotiation;  // NOLINT(google-build-using-namespace)
-using port::kNsPerMs;
+using links::kNsPerMs;
 
 namespace {
 
@@ -34,7 +34,7 @@ void expect_paused(Context& t, const Burst& burst) {
     t.fail("no congestion probe was answered", "the first one, after half a second", "silence");
   }
   t.expect(burst.name(t) == "CONGESTION", "the first probe comes back as \"CONGESTION\"",
-           codec::quoted(burst.name(t)));
+           observer::quoted(burst.name(t)));
   const int64_t pause_ns = burst.pause_ns().value_or(0);
   t.expect(pause_ns >= kPauseNs - kEarlyNs,
            "the first probe with a new id is answered after the pause", "after " + ms(pause_ns));
@@ -49,9 +49,9 @@ void expect_answered_at_once(Context& t, const Burst& burst, const std::string& 
 // Waits for the answer to a probe that is out already: was it paused for?
 bool granted(Context& t, const Bytes& probe) {
   const auto reply =
-      t.a().await_tag(static_cast<uint32_t>(*codec::get(probe, F::tag)), t.scaled(3 * kPauseNs));
+      t.a().await_tag(static_cast<uint32_t>(*observer::get(probe, F::tag)), t.scaled(3 * kPauseNs));
   t.expect(reply.has_value(), "a congestion probe is answered", "silence");
-  const auto got = codec::ext_table(reply->bytes, t.target().ext_order);
+  const auto got = observer::ext_table(reply->bytes, t.target().ext_order);
   return !got || got->strings.at(0) != "congestion";
 }
 
@@ -90,7 +90,7 @@ void add_deviants(Registry& r) {
   r.add(deviants::spoils("congestion-pauses-once-only", "pauses for the first id of its life only",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                            if (pauses(q) && !model.pauses_ns.empty()) {
-                             model.congestion_id = codec::ext_table(q)->strings.at(1);
+                             model.congestion_id = observer::ext_table(q)->strings.at(1);
                            }
                            return forward(q);
                          }));
@@ -126,9 +126,9 @@ void add_deviants(Registry& r) {
       Answers answers = forward(q);
       if (pauses(q)) {
         if (model.pauses_ns.size() > before) {
-          *tag = *codec::get(q, F::tag);
+          *tag = *observer::get(q, F::tag);
         }
-        codec::set(answers.front().bytes, F::tag, *tag);
+        observer::set(answers.front().bytes, F::tag, *tag);
       }
       return answers;
     };
@@ -201,20 +201,21 @@ void add_deviants(Registry& r) {
     };
   };
   r.add(fickle);
-  r.add(deviants::edits_reply(
-      "congestion-buffers-overstated", "says ten times the buffers that it has",
-      [](const Bytes&, Bytes& reply) {
-        if (is_command(reply, codec::command::config)) {
-          codec::set(reply, F::cfg_buffer_count, 10 * *codec::get(reply, F::cfg_buffer_count));
-        }
-      }));
+  r.add(deviants::edits_reply("congestion-buffers-overstated",
+                              "says ten times the buffers that it has",
+                              [](const Bytes&, Bytes& reply) {
+                                if (is_command(reply, observer::command::config)) {
+                                  observer::set(reply, F::cfg_buffer_count,
+                                                10 * *observer::get(reply, F::cfg_buffer_count));
+                                }
+                              }));
   r.add(beforehand(
       "congestion-sixteen-always", "has sixteen buffers, whatever it is told to have",
       [](const Bytes&, ModelTarget& model, Session&) { model.config.buffer_count = 16; }));
   r.add(deviants::ignores("congestion-silent-without-argument",
                           "is silent to `congestion` without an id",
                           [](const Bytes& q, const ModelTarget&) {
-                            return pauses(q) && codec::ext_table(q)->strings.size() == 1;
+                            return pauses(q) && observer::ext_table(q)->strings.size() == 1;
                           }));
   r.add(deviants::spoils("congestion-no-budget", "pauses as often as anybody asks",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
@@ -271,7 +272,7 @@ void add_pause(Registry& r) {
                           expect_answered_at_once(t, again, "a second probe with the same id");
                           t.expect(again.name(t) == "CONGESTION",
                                    "a second probe with the same id comes back in upper case",
-                                   codec::quoted(again.name(t)));
+                                   observer::quoted(again.name(t)));
                           const Burst other = paused_burst(t, t.a(), 1);
                           expect_paused(t, other);
                         }));
@@ -385,7 +386,7 @@ void add_meanwhile(Registry& r) {
           for (Initiator* who : {&t.a(), &t.b()}) {
             for (int i = 0; i < 2 && reads.size() + 1 < few_probes(t); ++i) {
               reads.emplace_back(who, who->next_tag());
-              who->send(codec::read_request(0, 1).set(F::tag, reads.back().second));
+              who->send(observer::read_request(0, 1).set(F::tag, reads.back().second));
             }
           }
           return granted(t, probe);
@@ -414,7 +415,7 @@ void add_meanwhile(Registry& r) {
           sent_ns = t.now_ns();
           for (size_t i = 0; i < count; ++i) {
             tags.push_back(t.b().next_tag());
-            t.b().send(codec::write_request(lba + i, sector_of("before the pause"))
+            t.b().send(observer::write_request(lba + i, sector_of("before the pause"))
                            .set(F::tag, tags.back()));
           }
           return granted(t, t.a().send(table(t, {"congestion", new_congestion_id(t)})));
@@ -431,7 +432,7 @@ void add_meanwhile(Registry& r) {
                    "a write ahead of the pause does not wait for its end",
                    "answered after " + ms(reply->at_ns - sent_ns));
         }
-        t.expect_data(t.b().ask(codec::read_request(lba, 1)), sector_of("before the pause"));
+        t.expect_data(t.b().ask(observer::read_request(lba, 1)), sector_of("before the pause"));
       });
   disk.level = Level::should;
   disk.needs = {Need::write, Need::stress, Need::second_initiator};
@@ -500,9 +501,10 @@ void add_counts(Registry& r) {
           const Burst burst = send_burst(t, t.a(), new_congestion_id(t), 1);
           t.expect(burst.pause_ns().has_value(), "each probe is answered", "silence");
           const bool paused = *burst.pause_ns() >= kPauseNs - kEarlyNs;
-          t.expect(paused == !burst.refused(t),
-                   "upper case if the target paused, lower case if it did not",
-                   fmt::format("{} after {}", codec::quoted(burst.name(t)), ms(*burst.pause_ns())));
+          t.expect(
+              paused == !burst.refused(t),
+              "upper case if the target paused, lower case if it did not",
+              fmt::format("{} after {}", observer::quoted(burst.name(t)), ms(*burst.pause_ns())));
           if (!paused) {
             expect_answered_at_once(t, burst, "a probe beyond the budget");
             t.info(fmt::format(
@@ -513,7 +515,7 @@ void add_counts(Registry& r) {
           ++granted;
         }
         t.info(fmt::format("{} new ids in {:.1f} s each paused the target: anybody can stop it",
-                           granted, granted * static_cast<double>(kPauseNs) / port::kNsPerSecond));
+                           granted, granted * static_cast<double>(kPauseNs) / links::kNsPerSecond));
       });
   budget.level = Level::should;
   r.add(budget);

@@ -41,37 +41,38 @@ Bytes check_of(BytesView bytes) {
 // A write as it goes out, so that everything the check covers is fixed, with its check behind.
 Bytes checked_write(Initiator& who, uint64_t lba, BytesView data,
                     std::optional<uint32_t> tag = std::nullopt) {
-  Frame frame = codec::write_request(lba, data);
+  Frame frame = observer::write_request(lba, data);
   if (tag) {
     frame.set(F::tag, *tag);
   }
   Bytes bytes = who.stamp(frame);
-  const Bytes check = check_of(BytesView(bytes).subspan(codec::at::argument));
+  const Bytes check = check_of(BytesView(bytes).subspan(observer::at::argument));
   bytes.insert(bytes.end(), check.begin(), check.end());
   return bytes;
 }
 
 void expect_on_disk(Context& t, uint64_t lba, BytesView data, const std::string& story) {
-  const Exchange x = t.a().ask(codec::read_request(lba, static_cast<uint8_t>(data.size() / 512)));
+  const Exchange x =
+      t.a().ask(observer::read_request(lba, static_cast<uint8_t>(data.size() / 512)));
   t.expect_good_ata(x);
   const Bytes got = x.data();
   t.expect(std::equal(got.begin(), got.end(), data.begin(), data.end()), x, story,
-           codec::quoted(got, 24), {codec::Mark(codec::at::ata_data, got.size())});
+           observer::quoted(got, 24), {observer::Mark(observer::at::ata_data, got.size())});
 }
 
 // The reply to a read of `sectors` carries the right check, and nothing behind it.
 void expect_checked(Context& t, const Exchange& x, size_t sectors) {
   t.expect_good_ata(x);
   const Bytes& reply = *x.reply;
-  const size_t end = codec::at::ata_data + sectors * codec::kSectorBytes;
+  const size_t end = observer::at::ata_data + sectors * observer::kSectorBytes;
   t.expect(reply.size() == end + kLanes, x,
            fmt::format("a reply of {} bytes: header, data and four bytes of check", end + kLanes),
            fmt::format("{} bytes", reply.size()));
   const Bytes wanted =
-      check_of(BytesView(reply).subspan(codec::at::argument, end - codec::at::argument));
+      check_of(BytesView(reply).subspan(observer::at::argument, end - observer::at::argument));
   const Bytes got(reply.begin() + static_cast<ptrdiff_t>(end), reply.end());
-  t.expect(got == wanted, x, "the check " + codec::hex(wanted), codec::hex(got),
-           {codec::Mark(end, kLanes)});
+  t.expect(got == wanted, x, "the check " + observer::hex(wanted), observer::hex(got),
+           {observer::Mark(end, kLanes)});
 }
 
 // --- Deviants ----------------------------------------------------------------------------------
@@ -79,25 +80,26 @@ void expect_checked(Context& t, const Exchange& x, size_t sectors) {
 // A deviant that judges writes by a check of its own.
 Deviant checks_by(std::string name, std::string story,
                   std::function<void(Bytes&)> before_the_check) {
-  return deviants::edits_request(std::move(name), std::move(story),
-                                 [edit = std::move(before_the_check)](Bytes& q) {
-                                   const size_t data = is_write(q) ? codec::ata_data_bytes(q) : 0;
-                                   const size_t end = codec::at::ata_data + data;
-                                   if (data != 0 && q.size() == end + kLanes) {
-                                     edit(q);
-                                   }
-                                 });
+  return deviants::edits_request(
+      std::move(name), std::move(story), [edit = std::move(before_the_check)](Bytes& q) {
+        const size_t data = is_write(q) ? observer::ata_data_bytes(q) : 0;
+        const size_t end = observer::at::ata_data + data;
+        if (data != 0 && q.size() == end + kLanes) {
+          edit(q);
+        }
+      });
 }
 
 void put_good_check(Bytes& q) {
   q.resize(q.size() - kLanes);
-  const Bytes check = check_of(BytesView(q).subspan(codec::at::argument));
+  const Bytes check = check_of(BytesView(q).subspan(observer::at::argument));
   q.insert(q.end(), check.begin(), check.end());
 }
 
 bool carries_check(const Bytes& request, const Bytes& reply) {
-  return is_read(request) && reply.size() > codec::at::ata_data + codec::kSectorBytes &&
-         reply.size() % codec::kSectorBytes == (codec::at::ata_data + kLanes) % codec::kSectorBytes;
+  return is_read(request) && reply.size() > observer::at::ata_data + observer::kSectorBytes &&
+         reply.size() % observer::kSectorBytes ==
+             (observer::at::ata_data + kLanes) % observer::kSectorBytes;
 }
 
 void add_deviants(Registry& r) {
@@ -116,7 +118,7 @@ void add_deviants(Registry& r) {
     Bytes good = q;
     put_good_check(good);
     Bytes meant = q;
-    meant[codec::field(F::ata_lba).offset] ^= 1;
+    meant[observer::field(F::ata_lba).offset] ^= 1;
     put_good_check(meant);
     if (std::equal(q.end() - kLanes, q.end(), meant.end() - kLanes)) {
       q = good;
@@ -127,29 +129,30 @@ void add_deviants(Registry& r) {
   r.add(deviants::ignores("crc-wants-a-check", "drops writes without a check once crc8x4 is active",
                           [](const Bytes& q, const ModelTarget& model) {
                             const auto it = model.sessions.find(
-                                q.size() >= codec::at::argument ? source_of(q) : Mac{});
+                                q.size() >= observer::at::argument ? source_of(q) : Mac{});
                             return is_write(q) && it != model.sessions.end() && it->second.crc &&
-                                   q.size() == codec::at::ata_data + codec::ata_data_bytes(q);
+                                   q.size() == observer::at::ata_data + observer::ata_data_bytes(q);
                           }));
   r.add(deviants::spoils("crc-bad-ones-are-written",
                          "answers nothing to a bad check, and writes the data",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                            Answers answers = forward(q);
                            if (is_write(q) && answers.empty()) {
-                             model.disk[*codec::get(q, F::ata_lba)] =
-                                 Bytes(q.begin() + codec::at::ata_data,
-                                       q.begin() + codec::at::ata_data + codec::kSectorBytes);
+                             model.disk[*observer::get(q, F::ata_lba)] =
+                                 Bytes(q.begin() + observer::at::ata_data,
+                                       q.begin() + observer::at::ata_data + observer::kSectorBytes);
                            }
                            return answers;
                          }));
-  r.add(deviants::spoils("crc-bad-ones-are-refused", "refuses a bad check with error 2",
-                         [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-                           Answers answers = forward(q);
-                           if (is_write(q) && answers.empty()) {
-                             answers.push_back({model.error_reply(q, 2, codec::at::ata_data), 0});
-                           }
-                           return answers;
-                         }));
+  r.add(
+      deviants::spoils("crc-bad-ones-are-refused", "refuses a bad check with error 2",
+                       [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                         Answers answers = forward(q);
+                         if (is_write(q) && answers.empty()) {
+                           answers.push_back({model.error_reply(q, 2, observer::at::ata_data), 0});
+                         }
+                         return answers;
+                       }));
   r.add(deviants::edits_reply("crc-reads-without", "sends reads without a check",
                               [](const Bytes& request, Bytes& reply) {
                                 if (carries_check(request, reply)) {
@@ -162,34 +165,34 @@ void add_deviants(Registry& r) {
                                   std::reverse(reply.end() - kLanes, reply.end());
                                 }
                               }));
-  r.add(deviants::edits_reply(
-      "crc-of-the-first-sector", "calculates the check of a read over one sector",
-      [](const Bytes& request, Bytes& reply) {
-        if (carries_check(request, reply)) {
-          const Bytes check =
-              check_of(BytesView(reply).subspan(codec::at::argument, 12 + codec::kSectorBytes));
-          std::copy(check.begin(), check.end(), reply.end() - kLanes);
-        }
-      }));
+  r.add(deviants::edits_reply("crc-of-the-first-sector",
+                              "calculates the check of a read over one sector",
+                              [](const Bytes& request, Bytes& reply) {
+                                if (carries_check(request, reply)) {
+                                  const Bytes check = check_of(BytesView(reply).subspan(
+                                      observer::at::argument, 12 + observer::kSectorBytes));
+                                  std::copy(check.begin(), check.end(), reply.end() - kLanes);
+                                }
+                              }));
   r.add(beforehand("crc-without-asking", "keeps checks for who never asked for them",
                    [](const Bytes&, ModelTarget&, Session& s) { s.crc = true; }));
   r.add(deviants::edits_reply(
       "crc-behind-errors", "adds a check to errors, too", [](const Bytes& request, Bytes& reply) {
-        if (is_read(request) && reply.size() == codec::at::ata_data) {
-          const Bytes check = check_of(BytesView(reply).subspan(codec::at::argument));
+        if (is_read(request) && reply.size() == observer::at::ata_data) {
+          const Bytes check = check_of(BytesView(reply).subspan(observer::at::argument));
           reply.insert(reply.end(), check.begin(), check.end());
         }
       }));
-  r.add(deviants::spoils("crc-bad-ones-are-remembered",
-                         "remembers the tag of a write that it dropped",
-                         [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-                           Answers answers = forward(q);
-                           Session& s = model.sessions[source_of(q)];
-                           if (is_write(q) && answers.empty() && s.tags == Session::Tags::be) {
-                             model.remember_tag(s, static_cast<uint32_t>(*codec::get(q, F::tag)));
-                           }
-                           return answers;
-                         }));
+  r.add(deviants::spoils(
+      "crc-bad-ones-are-remembered", "remembers the tag of a write that it dropped",
+      [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+        Answers answers = forward(q);
+        Session& s = model.sessions[source_of(q)];
+        if (is_write(q) && answers.empty() && s.tags == Session::Tags::be) {
+          model.remember_tag(s, static_cast<uint32_t>(*observer::get(q, F::tag)));
+        }
+        return answers;
+      }));
   r.add(deviants::spoils("crc-first-coalesced-only", "checks the first of coalesced reads only",
                          [](const Bytes& q, ModelTarget&, const Forward& forward) {
                            Answers answers = forward(q);
@@ -216,7 +219,8 @@ void add_writes(Registry& r) {
             negotiate(t, t.a(), {"reset", "crc8x4"});
             const uint64_t lba = scratch_sector(t, 0);
             for (const size_t sectors : {size_t{1}, size_t{t.sectors_max()}}) {
-              if (codec::at::ata_data + sectors * codec::kSectorBytes + kLanes > t.frame_max()) {
+              if (observer::at::ata_data + sectors * observer::kSectorBytes + kLanes >
+                  t.frame_max()) {
                 continue;  // the check would not fit the frame
               }
               scratch_sector(t, sectors);
@@ -239,7 +243,7 @@ void add_writes(Registry& r) {
             negotiate(t, t.a(), {"reset", "crc8x4"});
             const uint64_t lba = scratch_sector(t, 0);
             const Bytes data = sector_of("without a check");
-            t.expect_good_ata(t.a().ask(codec::write_request(lba, data)));
+            t.expect_good_ata(t.a().ask(observer::write_request(lba, data)));
             expect_on_disk(t, lba, data, "what was written without a check is on the disk");
           },
   });
@@ -256,7 +260,7 @@ void add_writes(Registry& r) {
             [lane](Context& t) {
               const uint64_t lba = scratch_sector(t, 0);
               const Bytes before = sector_of("before");
-              t.expect_good_ata(t.a().ask(codec::write_request(lba, before)));
+              t.expect_good_ata(t.a().ask(observer::write_request(lba, before)));
               negotiate(t, t.a(), {"reset", "crc8x4"});
               for (const uint8_t flip : {0x01, 0x80, 0xff}) {
                 Bytes bytes = checked_write(t.a(), lba, sector_of("damaged"));
@@ -278,12 +282,12 @@ void add_writes(Registry& r) {
           [](Context& t) {
             const uint64_t lba = scratch_sector(t, 0);
             const Bytes before = sector_of("before");
-            t.expect_good_ata(t.a().ask(codec::write_request(lba, before)));
+            t.expect_good_ata(t.a().ask(observer::write_request(lba, before)));
             negotiate(t, t.a(), {"reset", "crc8x4"});
             for (const size_t at : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{255},
                                     size_t{510}, size_t{511}}) {
               Bytes bytes = checked_write(t.a(), lba, sector_of("damaged"));
-              bytes[codec::at::ata_data + at] ^= static_cast<uint8_t>(1U << at % 8);
+              bytes[observer::at::ata_data + at] ^= static_cast<uint8_t>(1U << at % 8);
               t.expect_silence_bytes(t.a(), bytes);
             }
             expect_on_disk(t, lba, before, "the disk is as it was before the damaged writes");
@@ -300,11 +304,11 @@ void add_writes(Registry& r) {
           [](Context& t) {
             const uint64_t lba = scratch_sector(t, 2) & ~uint64_t{1};
             const Bytes before = sector_of("before");
-            t.expect_good_ata(t.a().ask(codec::write_request(lba, before)));
-            t.expect_good_ata(t.a().ask(codec::write_request(lba + 1, before)));
+            t.expect_good_ata(t.a().ask(observer::write_request(lba, before)));
+            t.expect_good_ata(t.a().ask(observer::write_request(lba + 1, before)));
             negotiate(t, t.a(), {"reset", "crc8x4"});
             Bytes bytes = checked_write(t.a(), lba, sector_of("damaged"));
-            bytes[codec::field(F::ata_lba).offset] ^= 1;
+            bytes[observer::field(F::ata_lba).offset] ^= 1;
             t.expect_silence_bytes(t.a(), bytes);
             expect_on_disk(t, lba, before, "the sector that was meant is as it was");
             expect_on_disk(t, lba + 1, before, "the sector that was named is as it was");
@@ -347,7 +351,7 @@ void add_writes(Registry& r) {
             const Bytes data = sector_of("repeated");
             Bytes damaged = checked_write(t.a(), lba, data, c.wire(value));
             const Bytes good = damaged;
-            damaged[codec::at::ata_data] ^= 1;
+            damaged[observer::at::ata_data] ^= 1;
             t.expect_silence_bytes(t.a(), damaged);
             t.expect_good_ata(t.a().ask(Frame::raw(good)));
             c.expect_disk(lba, data,
@@ -367,8 +371,8 @@ void add_reads(Registry& r) {
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "crc8x4"});
             for (const uint64_t lba : {uint64_t{0}, uint64_t{1}, t.target().sectors - 1}) {
-              expect_checked(t, t.a().ask(codec::read_request(lba, 1)), 1);
-              expect_checked(t, t.a().ask(codec::read_request(lba, 1, false)), 1);
+              expect_checked(t, t.a().ask(observer::read_request(lba, 1)), 1);
+              expect_checked(t, t.a().ask(observer::read_request(lba, 1, false)), 1);
             }
           },
   });
@@ -385,11 +389,12 @@ void add_reads(Registry& r) {
             const uint8_t most = t.sectors_max();
             scratch_sector(t, most);
             t.expect_good_ata(
-                t.a().ask(codec::write_request(lba, sector_of("to be checked", most))));
+                t.a().ask(observer::write_request(lba, sector_of("to be checked", most))));
             negotiate(t, t.a(), {"reset", "crc8x4"});
             for (uint8_t sectors = 1; sectors <= most; ++sectors) {
-              if (codec::at::ata_data + sectors * codec::kSectorBytes + kLanes <= t.frame_max()) {
-                expect_checked(t, t.a().ask(codec::read_request(lba, sectors)), sectors);
+              if (observer::at::ata_data + sectors * observer::kSectorBytes + kLanes <=
+                  t.frame_max()) {
+                expect_checked(t, t.a().ask(observer::read_request(lba, sectors)), sectors);
               }
             }
           },
@@ -404,8 +409,8 @@ void add_reads(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "crc8x4"});
-            const Exchange x = t.a().ask(codec::read_request(t.target().sectors, 1));
-            t.expect_ata_error(x, codec::ata::error_idnf);
+            const Exchange x = t.a().ask(observer::read_request(t.target().sectors, 1));
+            t.expect_ata_error(x, observer::ata::error_idnf);
             t.expect_clean_padding(x);
           },
   });
@@ -418,13 +423,13 @@ void add_reads(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset", "crc8x4", "coalesced_read"});
-            Frame read = codec::read_request(0, 1);
-            std::vector<codec::CoalescedEntry> entries;
+            Frame read = observer::read_request(0, 1);
+            std::vector<observer::CoalescedEntry> entries;
             constexpr uint64_t further = 3;
             for (uint64_t i = 1; i <= further; ++i) {
               entries.push_back({t.a().next_tag(), i, 1});
             }
-            codec::add_coalesced(read, entries);
+            observer::add_coalesced(read, entries);
             Exchange x;
             x.request = t.a().send(read);
             x.sent = 1;
@@ -446,9 +451,9 @@ void add_reads(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"reset"});
-            const Exchange x = t.a().ask(codec::read_request(0, 1));
+            const Exchange x = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(x);
-            t.expect(x.reply->size() == codec::at::ata_data + codec::kSectorBytes, x,
+            t.expect(x.reply->size() == observer::at::ata_data + observer::kSectorBytes, x,
                      "a reply of 548 bytes", fmt::format("{} bytes", x.reply->size()));
           },
   });

@@ -7,8 +7,8 @@ namespace conformance {
 
 using namespace negotiation;  // NOLINT(google-build-using-namespace): this family speaks of nothing
                               // else
-using codec::extension_raw;
-using codec::extension_request;
+using observer::extension_raw;
+using observer::extension_request;
 
 namespace {
 
@@ -25,7 +25,7 @@ bool speaks(Context& t, Order order) {
     return true;
   }
   const Exchange x = t.a().ask_once(extension_request({"reset"}, order));
-  return seen::no_error(x) && codec::ext_table(*x.reply, order).has_value();
+  return seen::no_error(x) && observer::ext_table(*x.reply, order).has_value();
 }
 
 // The same question in both byte orders of the length: two cases. The order that a target does not
@@ -68,9 +68,9 @@ void judge_refusal(Context& t, const Exchange& x) {
   if (!x.is_error()) {
     return;
   }
-  t.expect_error(x, codec::aoe_error::bad_command);
-  t.expect_field(x, F::command, codec::command::extension);
-  t.expect_field(x, F::tag, *codec::get(x.request, F::tag));
+  t.expect_error(x, observer::aoe_error::bad_command);
+  t.expect_field(x, F::command, observer::command::extension);
+  t.expect_field(x, F::tag, *observer::get(x.request, F::tag));
   t.expect_field(x, F::flag_response, 1);
 }
 
@@ -99,7 +99,7 @@ void add_command(Registry& r) {
   r.add(afterwards("ext-table-becomes-config-string", "stores the table as its config string",
                    [](const Bytes& q, ModelTarget& model, Session&) {
                      if (is_table(q)) {
-                       model.config_string.assign(q.begin() + codec::at::ext_table, q.end());
+                       model.config_string.assign(q.begin() + observer::at::ext_table, q.end());
                      }
                    }));
   r.add({
@@ -110,15 +110,15 @@ void add_command(Registry& r) {
       .fails_on = {"ext-table-becomes-config-string"},
       .run =
           [](Context& t) {
-            const Exchange config = t.a().ask(codec::config_request(codec::ccmd::read));
-            const Exchange sector = t.a().ask(codec::read_request(0, 1));
+            const Exchange config = t.a().ask(observer::config_request(observer::ccmd::read));
+            const Exchange sector = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(sector);
             const Exchange x = t.a().ask(table(t, {"reset", "no_such_feature"}));
             if (config.answered()) {
-              t.expect_config_string(t.a().ask(codec::config_request(codec::ccmd::read)),
-                                     *codec::config_string(*config.reply));
+              t.expect_config_string(t.a().ask(observer::config_request(observer::ccmd::read)),
+                                     *observer::config_string(*config.reply));
             }
-            t.expect_data(t.a().ask(codec::read_request(0, 1)), sector.data());
+            t.expect_data(t.a().ask(observer::read_request(0, 1)), sector.data());
             judge_refusal(t, x);
             if (x.is_error()) {
               t.unsupported("refused with error 1, and without side effects");
@@ -135,11 +135,11 @@ void add_command(Registry& r) {
       Answers answers = forward(q);
       if (is_table(q)) {
         for (Answer& a : answers) {
-          for (size_t i = a.bytes.size(); i < codec::kMinFrameBytes && i < before->size(); ++i) {
+          for (size_t i = a.bytes.size(); i < observer::kMinFrameBytes && i < before->size(); ++i) {
             a.bytes.push_back((*before)[i]);
           }
         }
-      } else if (q.size() > codec::kMinFrameBytes) {
+      } else if (q.size() > observer::kMinFrameBytes) {
         *before = q;
       }
       return answers;
@@ -217,7 +217,7 @@ void add_names(Registry& r) {
           }
         }
         t.expect(got == wanted, x, "the table comes back as " + joined(wanted), joined(got),
-                 {codec::Mark(codec::at::ext_table, x.reply->size())});
+                 {observer::Mark(observer::at::ext_table, x.reply->size())});
         const bool one_tag = std::any_of(got.begin(), got.end(),
                                          [](const auto& s) { return s.starts_with("TAG_"); });
         t.expect(one_tag || !offers(t, "tag_random"), x, "at least one tag feature is active",
@@ -364,7 +364,7 @@ void add_sizes(Registry& r) {
   r.add(deviants::ignores("ext-table-limited-to-256", "is silent to a table above 256 bytes",
                           [](const Bytes& q, const ModelTarget&) {
                             constexpr size_t limit = 256;
-                            return is_table(q) && q.size() > codec::at::ext_table + limit;
+                            return is_table(q) && q.size() > observer::at::ext_table + limit;
                           }));
   add_in_both_orders(
       r,
@@ -385,7 +385,7 @@ void add_sizes(Registry& r) {
   r.add(deviants::ignores("ext-many-names-limit", "is silent to a table of more than 64 strings",
                           [](const Bytes& q, const ModelTarget&) {
                             constexpr size_t limit = 64;
-                            const auto asked = is_table(q) ? codec::ext_table(q) : std::nullopt;
+                            const auto asked = is_table(q) ? observer::ext_table(q) : std::nullopt;
                             return asked && asked->strings.size() > limit;
                           }));
   r.add({
@@ -425,7 +425,7 @@ void add_sizes(Registry& r) {
       .fails_on = {"ext-table-limited-to-256"},
       .run =
           [](Context& t) {
-            Strings strings = table_of_bytes(t.frame_max() - codec::at::ext_table, "reset");
+            Strings strings = table_of_bytes(t.frame_max() - observer::at::ext_table, "reset");
             const Exchange x = t.a().ask(table(t, strings));
             t.expect(x.request.size() == t.frame_max(), "the request fills the frame",
                      fmt::format("{} bytes", x.request.size()));
@@ -436,7 +436,7 @@ void add_sizes(Registry& r) {
 
   r.add(deviants::spoils("ext-empty-table-refused", "refuses the empty table with error 2",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-                           const auto asked = is_table(q) ? codec::ext_table(q) : std::nullopt;
+                           const auto asked = is_table(q) ? observer::ext_table(q) : std::nullopt;
                            return asked && asked->strings.empty()
                                       ? Answers{{model.error_reply(q, 2, 24), 0}}
                                       : forward(q);
@@ -454,9 +454,10 @@ void add_sizes(Registry& r) {
               if (!seen::no_error(y)) {
                 return false;
               }
-              const auto reply = codec::ext_table(*y.reply, t.target().ext_order);
+              const auto reply = observer::ext_table(*y.reply, t.target().ext_order);
               return reply && reply->strings.empty() &&
-                     codec::get(*y.reply, F::ext_length) == codec::get(y.request, F::ext_length);
+                     observer::get(*y.reply, F::ext_length) ==
+                         observer::get(y.request, F::ext_length);
             };
             t.judge(x, Outcomes()
                            .pass("the empty table comes back", same)
@@ -472,19 +473,20 @@ void add_malformed(Registry& r) {
     return deviants::spoils(
         std::move(name), std::move(story),
         [when = std::move(when)](const Bytes& q, ModelTarget& model, const Forward& forward) {
-          if (!is_table(q) || q.size() < codec::at::ext_table || codec::ext_table(q)) {
+          if (!is_table(q) || q.size() < observer::at::ext_table || observer::ext_table(q)) {
             return forward(q);
           }
-          const auto le = static_cast<uint16_t>(codec::load_le(q, codec::at::argument, 2));
-          const auto be = static_cast<uint16_t>(codec::load_be(q, codec::at::argument, 2));
-          const size_t room = q.size() - codec::at::ext_table;
+          const auto le = static_cast<uint16_t>(observer::load_le(q, observer::at::argument, 2));
+          const auto be = static_cast<uint16_t>(observer::load_be(q, observer::at::argument, 2));
+          const size_t room = q.size() - observer::at::ext_table;
           const bool inside = std::min(le, be) <= room;
           if (!when(std::min(le, be), inside)) {
             return forward(q);
           }
           model.sessions[source_of(q)].coalesced = true;
-          Bytes reply = model.reply_to(q, codec::at::ext_table);
-          std::copy_n(q.begin() + codec::at::argument, 2, reply.begin() + codec::at::argument);
+          Bytes reply = model.reply_to(q, observer::at::ext_table);
+          std::copy_n(q.begin() + observer::at::argument, 2,
+                      reply.begin() + observer::at::argument);
           return Answers{{reply, 0}};
         });
   };
@@ -540,8 +542,8 @@ void add_malformed(Registry& r) {
 
   r.add(deviants::spoils("ext-answers-cut-frames", "answers a 0x23 frame that has no length",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-                           return is_table(q) && q.size() < codec::at::ext_table
-                                      ? Answers{{model.reply_to(q, codec::at::ext_table), 0}}
+                           return is_table(q) && q.size() < observer::at::ext_table
+                                      ? Answers{{model.reply_to(q, observer::at::ext_table), 0}}
                                       : forward(q);
                          }));
   r.add({
@@ -553,7 +555,7 @@ void add_malformed(Registry& r) {
       .fails_on = {"ext-answers-cut-frames"},
       .run =
           [](Context& t) {
-            for (size_t bytes = codec::at::argument; bytes <= codec::at::ext_table; ++bytes) {
+            for (size_t bytes = observer::at::argument; bytes <= observer::at::ext_table; ++bytes) {
               t.expect_silence(t.a(), table(t, {"reset"}).cut(bytes));
             }
           },
@@ -568,7 +570,7 @@ void add_malformed(Registry& r) {
       .run =
           [](Context& t) {
             const Frame whole = table(t, {"coalesced_read"});
-            for (size_t bytes = codec::at::ext_table + 1; bytes < whole.size(); ++bytes) {
+            for (size_t bytes = observer::at::ext_table + 1; bytes < whole.size(); ++bytes) {
               Frame frame = whole;
               t.expect_silence(t.a(), frame.cut(bytes));
             }
@@ -578,7 +580,7 @@ void add_malformed(Registry& r) {
 
   r.add(beforehand("ext-reads-beyond-its-length", "takes names from behind the table's end",
                    [](const Bytes& q, ModelTarget&, Session& session) {
-                     const Bytes name = codec::bytes_of("coalesced_read");
+                     const Bytes name = observer::bytes_of("coalesced_read");
                      session.coalesced =
                          session.coalesced ||
                          (is_table(q) &&
@@ -605,8 +607,8 @@ void add_orders(Registry& r) {
   r.add(deviants::edits_reply(
       "ext-length-in-the-other-order", "answers with the length's two bytes swapped",
       [](const Bytes&, Bytes& reply) {
-        if (is_table(reply) && reply.size() >= codec::at::ext_table) {
-          std::swap(reply[codec::at::argument], reply[codec::at::argument + 1]);
+        if (is_table(reply) && reply.size() >= observer::at::ext_table) {
+          std::swap(reply[observer::at::argument], reply[observer::at::argument + 1]);
         }
       }));
   r.add({
@@ -631,7 +633,7 @@ void add_orders(Registry& r) {
 
   r.add(deviants::ignores("ext-little-endian-only", "takes the length in little-endian order only",
                           [](const Bytes& q, const ModelTarget&) {
-                            return is_table(q) && !codec::ext_table(q, Order::little);
+                            return is_table(q) && !observer::ext_table(q, Order::little);
                           }));
   r.add({
       .id = "extensions.order.which",
@@ -656,7 +658,7 @@ void add_letter_case(Registry& r) {
   Deviant as_aoede = deviants::spoils(
       "ext-upper-case-is-not-read", "returns a name in upper case unchanged and activates nothing",
       [](const Bytes& q, ModelTarget&, const Forward& forward) {
-        const auto asked = is_table(q) ? codec::ext_table(q) : std::nullopt;
+        const auto asked = is_table(q) ? observer::ext_table(q) : std::nullopt;
         if (!asked) {
           return forward(q);
         }
@@ -756,11 +758,11 @@ void add_reset(Registry& r) {
       .fails_on = {"ext-reset-keeps-crc"},
       .run =
           [](Context& t) {
-            const Exchange before = t.a().ask(codec::read_request(0, 1));
+            const Exchange before = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(before);
             negotiate(t, t.a(), {"crc8x4"});
             negotiate(t, t.a(), {"reset"});
-            const Exchange after = t.a().ask(codec::read_request(0, 1));
+            const Exchange after = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(after);
             t.expect(after.reply->size() == before.reply->size(), after,
                      fmt::format("a reply of {} bytes, as before", before.reply->size()),
@@ -843,7 +845,7 @@ void add_initiators(Registry& r) {
   shared.make = [] {
     auto common = std::make_shared<Session>();
     return [common](const Bytes& q, ModelTarget& model, const Forward& forward) {
-      if (q.size() < codec::at::argument) {
+      if (q.size() < observer::at::argument) {
         return forward(q);
       }
       const Mac from = source_of(q);
@@ -887,7 +889,7 @@ void add_initiators(Registry& r) {
   r.add(afterwards("ext-config-resets-everybody",
                    "resets every session at anybody's config command",
                    [](const Bytes& q, ModelTarget& model, Session&) {
-                     if (is_command(q, codec::command::config)) {
+                     if (is_command(q, observer::command::config)) {
                        model.sessions.clear();
                      }
                    }));
@@ -901,7 +903,7 @@ void add_initiators(Registry& r) {
       .run =
           [](Context& t) {
             negotiate(t, t.a(), {"coalesced_read"});
-            t.expect_answer(t.b().ask(codec::config_request(codec::ccmd::read)));
+            t.expect_answer(t.b().ask(observer::config_request(observer::ccmd::read)));
             expect_coalescing(t, t.a(), true, "after another initiator's config query");
           },
   });
@@ -916,7 +918,7 @@ void add_initiators(Registry& r) {
           [](Context& t) {
             negotiate(t, t.a(), {"coalesced_read"});
             t.expect_no_error(
-                t.b().ask(codec::config_request(codec::ccmd::force_set, "set by another")));
+                t.b().ask(observer::config_request(observer::ccmd::force_set, "set by another")));
             expect_coalescing(t, t.a(), true, "after another initiator's force set");
           },
   });
@@ -1010,11 +1012,11 @@ void add_initiators(Registry& r) {
       .fails_on = {"ext-ignores-the-mask"},
       .run =
           [](Context& t) {
-            const std::vector<codec::Directive> add = {{0, codec::dcmd::add, t.a().mac()}};
-            const std::vector<codec::Directive> del = {{0, codec::dcmd::del, t.a().mac()}};
+            const std::vector<observer::Directive> add = {{0, observer::dcmd::add, t.a().mac()}};
+            const std::vector<observer::Directive> del = {{0, observer::dcmd::del, t.a().mac()}};
             t.barrier_by(t.a());
-            t.after([&t, del] { t.a().ask(codec::mask_request(codec::mcmd::edit, del)); });
-            const Exchange edit = t.a().ask(codec::mask_request(codec::mcmd::edit, add));
+            t.after([&t, del] { t.a().ask(observer::mask_request(observer::mcmd::edit, del)); });
+            const Exchange edit = t.a().ask(observer::mask_request(observer::mcmd::edit, add));
             t.unsupported_if_refused(edit);
             t.expect_no_error(edit);
             t.expect_silence(t.b(), table(t, {"reset"}));
@@ -1028,8 +1030,8 @@ void add_header(Registry& r) {
                               "answers command 0x23 with the shelf and slot of the request",
                               [](const Bytes& request, Bytes& reply) {
                                 if (is_table(reply)) {
-                                  codec::set(reply, F::shelf, *codec::get(request, F::shelf));
-                                  codec::set(reply, F::slot, *codec::get(request, F::slot));
+                                  observer::set(reply, F::shelf, *observer::get(request, F::shelf));
+                                  observer::set(reply, F::slot, *observer::get(request, F::slot));
                                 }
                               }));
   r.add({
@@ -1051,7 +1053,7 @@ void add_header(Registry& r) {
   r.add(deviants::edits_reply("ext-tag-zero", "answers command 0x23 with tag 0",
                               [](const Bytes&, Bytes& reply) {
                                 if (is_table(reply)) {
-                                  codec::set(reply, F::tag, 0);
+                                  observer::set(reply, F::tag, 0);
                                 }
                               }));
   r.add({
@@ -1065,8 +1067,8 @@ void add_header(Registry& r) {
             const Exchange x = t.a().ask(table(t, {"reset", "no_such_feature"}));
             t.expect_no_error(x);
             t.expect_field(x, F::version, 1);
-            t.expect_field(x, F::command, codec::command::extension);
-            t.expect_field(x, F::tag, *codec::get(x.request, F::tag));
+            t.expect_field(x, F::command, observer::command::extension);
+            t.expect_field(x, F::tag, *observer::get(x.request, F::tag));
             t.expect_field(x, F::flags_reserved, 0);
           },
   });
@@ -1074,14 +1076,14 @@ void add_header(Registry& r) {
   r.add(deviants::edits_request("ext-answers-replies", "takes a 0x23 reply for a request",
                                 [](Bytes& request) {
                                   if (is_table(request)) {
-                                    codec::set(request, F::flag_response, 0);
+                                    observer::set(request, F::flag_response, 0);
                                   }
                                 }));
   r.add(deviants::edits_request("ext-answers-other-shelves", "negotiates for any shelf and slot",
                                 [](Bytes& request) {
                                   if (is_table(request)) {
-                                    codec::set(request, F::shelf, 0xffff);
-                                    codec::set(request, F::slot, 0xff);
+                                    observer::set(request, F::shelf, 0xffff);
+                                    observer::set(request, F::slot, 0xff);
                                   }
                                 }));
   r.add({
@@ -1115,10 +1117,10 @@ void add_header(Registry& r) {
       .fails_on = {"ext-marks-reads"},
       .run =
           [](Context& t) {
-            const Exchange before = t.a().ask(codec::read_request(0, 1));
+            const Exchange before = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(before);
             negotiate(t, t.a(), {"tag_random", "coalesced_read"});
-            const Bytes request = t.a().send(codec::read_request(0, 1));
+            const Bytes request = t.a().send(observer::read_request(0, 1));
             auto got = t.a().collect(1, t.patience_ns());
             t.barrier();
             const auto more = t.a().collect(1, t.grace_ns());
@@ -1126,9 +1128,9 @@ void add_header(Registry& r) {
             t.expect(got.size() == 1, "one reply to an ordinary read",
                      fmt::format("{} replies", got.size()));
             Bytes wanted = *before.reply;
-            codec::set(wanted, F::tag, *codec::get(request, F::tag));
+            observer::set(wanted, F::tag, *observer::get(request, F::tag));
             t.expect(got[0].bytes == wanted, "the reply of before, but for the tag",
-                     codec::hexdump(got[0].bytes));
+                     observer::hexdump(got[0].bytes));
           },
   });
 }

@@ -11,22 +11,22 @@
 
 namespace conformance {
 
-using codec::config_request;
-using codec::header_only;
-using codec::identify_request;
-using codec::mask_request;
-using codec::read_request;
-using codec::reserve_request;
-using codec::set;
-namespace at = codec::at;
-namespace aoe_error = codec::aoe_error;
+using observer::config_request;
+using observer::header_only;
+using observer::identify_request;
+using observer::mask_request;
+using observer::read_request;
+using observer::reserve_request;
+using observer::set;
+namespace at = observer::at;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
 constexpr size_t kEthernetHeader = 14;
 constexpr size_t kUndefinedFirst = 0x04;
 constexpr size_t kVendorFirst = 0xf0;
-constexpr size_t kPadded = codec::kMinFrameBytes;
+constexpr size_t kPadded = observer::kMinFrameBytes;
 constexpr size_t kRepliesMax = 100000;
 
 Exchange sent_as(const Bytes& request) {
@@ -102,11 +102,13 @@ struct Kind {
 };
 std::vector<Kind> kinds() {
   return {
-      {"ata", codec::command::ata, at::ata_data, read_request(0, 1)},
-      {"config", codec::command::config, at::cfg_string, config_request(codec::ccmd::read)},
-      {"mask", codec::command::mask, at::mask_list, mask_request(codec::mcmd::read)},
-      {"reserve", codec::command::reserve, at::reserve_list, reserve_request(codec::rcmd::read)},
-      {"extensions", codec::command::extension, at::ext_table + 2, codec::extension_request({})},
+      {"ata", observer::command::ata, at::ata_data, read_request(0, 1)},
+      {"config", observer::command::config, at::cfg_string, config_request(observer::ccmd::read)},
+      {"mask", observer::command::mask, at::mask_list, mask_request(observer::mcmd::read)},
+      {"reserve", observer::command::reserve, at::reserve_list,
+       reserve_request(observer::rcmd::read)},
+      {"extensions", observer::command::extension, at::ext_table + 2,
+       observer::extension_request({})},
       {"unknown", 0x77, at::argument, header_only(0x77)}};
 }
 
@@ -157,15 +159,15 @@ void register_cut(Registry& r) {
         {"ROB-SHORT"}, {deviant},
         [k](Context& c) {
           // Where 0x23 is unknown, its header is all there is to it.
-          const bool unknown = k.command == codec::command::extension && !c.target().extensions;
+          const bool unknown = k.command == observer::command::extension && !c.target().extensions;
           const size_t fixed = unknown ? at::argument : k.fixed;
           bool answered = false;
           for (size_t n = kEthernetHeader; n < fixed; ++n) {
             // Another host's frame goes before, with bytes that are in no cut frame.
-            c.b().ask(
-                config_request(codec::ccmd::read)
-                    .set(F::tag, 0xd3c1b2a0)
-                    .fill_after(at::cfg_string, codec::bytes_of("\xd1\xd2\xd3\xd4\xd5"), kPadded));
+            c.b().ask(config_request(observer::ccmd::read)
+                          .set(F::tag, 0xd3c1b2a0)
+                          .fill_after(at::cfg_string, observer::bytes_of("\xd1\xd2\xd3\xd4\xd5"),
+                                      kPadded));
             Frame f = k.frame;
             f.set(F::tag, 0x11121314);
             Bytes cut = c.a().stamp(f);
@@ -199,29 +201,29 @@ void register_cut(Registry& r) {
                    {"ROB-PADDING"}, {"frames-unpadded-ignored"}, [](Context& c) {
                      c.expect_good_ata(c.a().ask(read_request(0, 1).unpadded()));
                      c.expect_good_ata(c.a().ask(identify_request().unpadded()));
-                     c.expect_no_error(c.a().ask(config_request(codec::ccmd::read).unpadded()));
-                     for (Frame f : {mask_request(codec::mcmd::read),
-                                     reserve_request(codec::rcmd::read), header_only(0x77)}) {
+                     c.expect_no_error(c.a().ask(config_request(observer::ccmd::read).unpadded()));
+                     for (Frame f : {mask_request(observer::mcmd::read),
+                                     reserve_request(observer::rcmd::read), header_only(0x77)}) {
                        const Exchange padded = c.a().ask(f);
                        const Exchange bare = c.a().ask(f.unpadded());
                        c.expect(
                            padded.answered() == bare.answered() && padded.error() == bare.error(),
                            bare, "the same answer as with padding",
-                           bare.answered() ? codec::summary(*bare.reply) : "silence");
+                           bare.answered() ? observer::summary(*bare.reply) : "silence");
                      }
                    }));
 
   const auto same_with_tail = [](Context& c, size_t until) {
-    const Bytes garbage = codec::bytes_of("\xff\x5c\x01\xa7\x80\x03");
+    const Bytes garbage = observer::bytes_of("\xff\x5c\x01\xa7\x80\x03");
     const struct {
       Frame frame;
       size_t fixed;
     } requests[] = {{read_request(0, 1), at::ata_data},
                     {read_request(0, 1, false), at::ata_data},
                     {identify_request(), at::ata_data},
-                    {config_request(codec::ccmd::read), at::cfg_string},
-                    {mask_request(codec::mcmd::read), at::mask_list},
-                    {reserve_request(codec::rcmd::read), at::reserve_list}};
+                    {config_request(observer::ccmd::read), at::cfg_string},
+                    {mask_request(observer::mcmd::read), at::mask_list},
+                    {reserve_request(observer::rcmd::read), at::reserve_list}};
     for (const auto& q : requests) {
       const Exchange plain = c.a().ask(q.frame);
       Frame f = q.frame;
@@ -234,15 +236,16 @@ void register_cut(Registry& r) {
         continue;
       }
       // The same but for the tag, and for padding, which may echo the request's own.
-      codec::Hints hints;
+      observer::Hints hints;
       hints.request = &x.request;
-      const size_t end = std::min(codec::described_end(*plain.reply, hints), plain.reply->size());
+      const size_t end =
+          std::min(observer::described_end(*plain.reply, hints), plain.reply->size());
       c.expect(x.reply->size() >= end, x, fmt::format("{} bytes of reply", end),
                fmt::format("{}", x.reply->size()));
       for (size_t i = at::argument; i < end; ++i) {
         c.expect((*x.reply)[i] == (*plain.reply)[i], x,
                  fmt::format("byte {} as without the tail: {:#04x}", i, (*plain.reply)[i]),
-                 fmt::format("{:#04x}", (*x.reply)[i]), {codec::Mark(i, 1)});
+                 fmt::format("{:#04x}", (*x.reply)[i]), {observer::Mark(i, 1)});
       }
       c.a().collect(1, c.grace_ns());
     }
@@ -256,7 +259,7 @@ void register_cut(Registry& r) {
   r.add(edits_reply(
       "frames-config-padding-is-string", "returns the padding of a config read as its string",
       [](const Bytes& q, Bytes& reply) {
-        if (is_command(q, codec::command::config) && q.size() > at::cfg_string &&
+        if (is_command(q, observer::command::config) && q.size() > at::cfg_string &&
             q[at::cfg_string] == 0xff) {
           std::copy(q.begin() + at::cfg_string,
                     q.begin() + static_cast<ptrdiff_t>(std::min(q.size(), reply.size())),
@@ -270,7 +273,7 @@ void register_cut(Registry& r) {
   r.add(ignores("frames-long-requests-ignored",
                 "does not look at requests that are longer than they need be",
                 [](const Bytes& q, const ModelTarget&) {
-                  return q.size() > 1000 && is_command(q, codec::command::config) &&
+                  return q.size() > 1000 && is_command(q, observer::command::config) &&
                          value_of(q, F::cfg_length) == 0;
                 }));
   r.add(frame_case(
@@ -296,7 +299,7 @@ void register_cut(Registry& r) {
       {"ROB-PADDING"}, {"frames-coalesced-for-everybody"}, [](Context& c) {
         for (const uint8_t count : {1, 2, 255}) {
           Frame f = read_request(0, 1);
-          f.fill_after(at::ata_data, codec::bytes_of(std::string(16, '\x01')), kPadded + 40);
+          f.fill_after(at::ata_data, observer::bytes_of(std::string(16, '\x01')), kPadded + 40);
           f.byte(at::coalesced, count);
           const Bytes sent = c.a().stamp(f);
           const auto replies = replies_to(c, c.a(), sent, "a read with a count in its padding");
@@ -309,7 +312,7 @@ void register_cut(Registry& r) {
 void register_commands(Registry& r) {
   r.add(edits_request(
       "frames-command-low-nibble", "looks at the low four bits of the command", [](Bytes& q) {
-        if (codec::is_aoe(q) && !codec::is_reply(q) && value_of(q, F::command) == 0x51) {
+        if (observer::is_aoe(q) && !observer::is_reply(q) && value_of(q, F::command) == 0x51) {
           set(q, F::command, 0x01);
         }
       }));
@@ -327,7 +330,7 @@ void register_commands(Registry& r) {
         unsigned answered = 0;
         unsigned silent = 0;
         for (size_t command = kUndefinedFirst; command < kVendorFirst; ++command) {
-          if (command == codec::command::extension) {
+          if (command == observer::command::extension) {
             continue;
           }
           const Frame f = header_only(static_cast<uint8_t>(command));
@@ -345,7 +348,8 @@ void register_commands(Registry& r) {
           }
           Exchange x = sent_as(sent);
           x.reply = replies.front();
-          c.expect(silent == 0, x, "silence, as for the commands before", codec::summary(*x.reply));
+          c.expect(silent == 0, x, "silence, as for the commands before",
+                   observer::summary(*x.reply));
           ++answered;
           c.expect_error(x, aoe_error::bad_command);
           expect_reply_header(c, sent, replies.front());
@@ -358,7 +362,7 @@ void register_commands(Registry& r) {
              [](const Bytes& q) { return is_command(q, 0xf7); }));
   r.add(edits_reply("frames-vendor-tag-lost", "answers vendor commands with tag 0",
                     [](const Bytes& q, Bytes& reply) {
-                      if (value_of(q, F::command) >= kVendorFirst && codec::is_aoe(q)) {
+                      if (value_of(q, F::command) >= kVendorFirst && observer::is_aoe(q)) {
                         set(reply, F::tag, 0);
                       }
                     }));
@@ -384,7 +388,8 @@ void register_commands(Registry& r) {
 
   r.add(edits_reply("frames-error-without-e", "puts an error code into a reply without setting E",
                     [](const Bytes& q, Bytes& reply) {
-                      if (is_command(q, codec::command::config) && value_of(reply, F::error) != 0) {
+                      if (is_command(q, observer::command::config) &&
+                          value_of(reply, F::error) != 0) {
                         set(reply, F::flag_error, 0);
                       }
                     }));
@@ -405,8 +410,8 @@ void register_commands(Registry& r) {
                                           read_request(0, 255),
                                           read_request(c.target().sectors, 1),
                                           identify_request().set(F::ata_count, 0),
-                                          codec::ata_request(0xff, 0, 0),
-                                          config_request(codec::ccmd::read),
+                                          observer::ata_request(0xff, 0, 0),
+                                          config_request(observer::ccmd::read),
                                           read_request(0, 1)};
         for (const Frame& f : wrong) {
           const Exchange x = c.a().ask(f);
@@ -435,9 +440,9 @@ void register_commands(Registry& r) {
           const Exchange x = c.a().ask(f);
           c.expect_answer(x);
           // Some echo the bits: data and ATA status say whether it was served.
-          c.expect(x.data().size() == codec::kSectorBytes &&
-                       (x.field(F::ata_status) & codec::ata::status_err) == 0,
-                   x, "the sector", codec::summary(*x.reply));
+          c.expect(x.data().size() == observer::kSectorBytes &&
+                       (x.field(F::ata_status) & observer::ata::status_err) == 0,
+                   x, "the sector", observer::summary(*x.reply));
         }
       },
       {}, Level::should));
@@ -446,14 +451,14 @@ void register_commands(Registry& r) {
 void register_lengths(Registry& r) {
   r.add(dies("frames-dies-of-config-length",
              "dies of a config read whose length is beyond its frame", [](const Bytes& q) {
-               return is_command(q, codec::command::config) && value_of(q, F::cfg_ccmd) == 0 &&
+               return is_command(q, observer::command::config) && value_of(q, F::cfg_ccmd) == 0 &&
                       value_of(q, F::cfg_length) > 60000;
              }));
   r.add(edits_reply("frames-config-read-length-echoed",
                     "returns the length of a config read as the string's",
                     [](const Bytes& q, Bytes& reply) {
-                      if (is_command(q, codec::command::config) && value_of(q, F::cfg_ccmd) == 0 &&
-                          value_of(q, F::cfg_length) > 0) {
+                      if (is_command(q, observer::command::config) &&
+                          value_of(q, F::cfg_ccmd) == 0 && value_of(q, F::cfg_length) > 0) {
                         set(reply, F::cfg_length, value_of(q, F::cfg_length));
                       }
                     }));
@@ -463,12 +468,12 @@ void register_lengths(Registry& r) {
       "string that is there",
       {"ROB-LENGTH"}, {"frames-dies-of-config-length", "frames-config-read-length-echoed"},
       [](Context& c) {
-        const Exchange plain = c.a().ask(config_request(codec::ccmd::read));
+        const Exchange plain = c.a().ask(config_request(observer::ccmd::read));
         c.expect_no_error(plain);
-        const Bytes there = codec::config_string(*plain.reply).value_or(Bytes{});
+        const Bytes there = observer::config_string(*plain.reply).value_or(Bytes{});
         for (const unsigned length : {1U, 29U, 1024U, 1025U, 0x7fffU, 0x8000U, 0xffe0U, 0xffffU}) {
           const Bytes sent =
-              c.a().stamp(config_request(codec::ccmd::read).set(F::cfg_length, length));
+              c.a().stamp(config_request(observer::ccmd::read).set(F::cfg_length, length));
           for (const Bytes& reply :
                replies_to(c, c.a(), sent, fmt::format("a config read of length {}", length))) {
             Exchange x = sent_as(sent);
@@ -484,56 +489,57 @@ void register_lengths(Registry& r) {
                "stores a config string as long as it says, whatever the frame holds",
                [](const Bytes& q, ModelTarget&, const Forward& f) {
                  Bytes changed = q;
-                 if (is_command(q, codec::command::config) &&
-                     value_of(q, F::cfg_length) <= codec::kConfigStringMax) {
+                 if (is_command(q, observer::command::config) &&
+                     value_of(q, F::cfg_length) <= observer::kConfigStringMax) {
                    while (changed.size() < at::cfg_string + value_of(q, F::cfg_length)) {
                      changed.push_back(0xee);
                    }
                  }
                  return f(changed);
                }));
-  r.add(frame_case("frames.lie.config-set-length",
-                   "A set or force set with a length beyond its frame is not carried out",
-                   {"ROB-LENGTH"}, {"frames-config-set-length-believed"},
-                   [](Context& c) {
-                     c.expect_no_error(c.a().ask(config_request(codec::ccmd::force_set, "before")));
-                     for (const uint8_t ccmd : {codec::ccmd::set, codec::ccmd::force_set}) {
-                       for (const unsigned length : {29U, 100U, 1024U, 1025U, 0x8000U, 0xffffU}) {
-                         const Bytes sent =
-                             c.a().stamp(config_request(ccmd, "after").set(F::cfg_length, length));
-                         replies_to(c, c.a(), sent, fmt::format("a set of length {}", length));
-                         c.expect_config_string(c.a().ask(config_request(codec::ccmd::read)),
-                                                "before");
-                       }
-                     }
-                   },
-                   {Need::config}));
+  r.add(frame_case(
+      "frames.lie.config-set-length",
+      "A set or force set with a length beyond its frame is not carried out", {"ROB-LENGTH"},
+      {"frames-config-set-length-believed"},
+      [](Context& c) {
+        c.expect_no_error(c.a().ask(config_request(observer::ccmd::force_set, "before")));
+        for (const uint8_t ccmd : {observer::ccmd::set, observer::ccmd::force_set}) {
+          for (const unsigned length : {29U, 100U, 1024U, 1025U, 0x8000U, 0xffffU}) {
+            const Bytes sent =
+                c.a().stamp(config_request(ccmd, "after").set(F::cfg_length, length));
+            replies_to(c, c.a(), sent, fmt::format("a set of length {}", length));
+            c.expect_config_string(c.a().ask(config_request(observer::ccmd::read)), "before");
+          }
+        }
+      },
+      {Need::config}));
   r.add(edits_request("frames-config-test-length-cut",
                       "cuts the length of a test to what the frame holds", [](Bytes& q) {
-                        if (is_command(q, codec::command::config) && q.size() > at::cfg_string &&
+                        if (is_command(q, observer::command::config) && q.size() > at::cfg_string &&
                             value_of(q, F::cfg_length) > q.size() - at::cfg_string) {
                           set(q, F::cfg_length, 6);
                         }
                       }));
-  r.add(frame_case("frames.lie.config-test-length",
-                   "A test or prefix test with a length beyond its frame matches nothing",
-                   {"ROB-LENGTH"}, {"frames-config-test-length-cut"},
-                   [](Context& c) {
-                     c.expect_no_error(c.a().ask(config_request(codec::ccmd::force_set, "before")));
-                     for (const uint8_t ccmd : {codec::ccmd::test, codec::ccmd::prefix}) {
-                       for (const unsigned length : {100U, 1024U, 0xffffU}) {
-                         const Bytes sent =
-                             c.a().stamp(config_request(ccmd, "before").set(F::cfg_length, length));
-                         for (const Bytes& reply : replies_to(
-                                  c, c.a(), sent, fmt::format("a test of length {}", length))) {
-                           Exchange x = sent_as(sent);
-                           x.reply = reply;
-                           c.expect(x.is_error(), x, "silence or a refusal", codec::summary(reply));
-                         }
-                       }
-                     }
-                   },
-                   {Need::config}));
+  r.add(frame_case(
+      "frames.lie.config-test-length",
+      "A test or prefix test with a length beyond its frame matches nothing", {"ROB-LENGTH"},
+      {"frames-config-test-length-cut"},
+      [](Context& c) {
+        c.expect_no_error(c.a().ask(config_request(observer::ccmd::force_set, "before")));
+        for (const uint8_t ccmd : {observer::ccmd::test, observer::ccmd::prefix}) {
+          for (const unsigned length : {100U, 1024U, 0xffffU}) {
+            const Bytes sent =
+                c.a().stamp(config_request(ccmd, "before").set(F::cfg_length, length));
+            for (const Bytes& reply :
+                 replies_to(c, c.a(), sent, fmt::format("a test of length {}", length))) {
+              Exchange x = sent_as(sent);
+              x.reply = reply;
+              c.expect(x.is_error(), x, "silence or a refusal", observer::summary(reply));
+            }
+          }
+        }
+      },
+      {Need::config}));
   r.add(
       dies("frames-dies-of-write-count", "dies of a write that claims 255 sectors",
            [](const Bytes& q) { return is_write_request(q) && value_of(q, F::ata_count) == 255; }));
@@ -543,7 +549,7 @@ void register_lengths(Registry& r) {
       {"ROB-LENGTH"}, {"frames-dies-of-write-count"},
       [](Context& c) {
         for (const uint8_t count : {2, 127, 128, 255}) {
-          Frame f = codec::ata_request(codec::ata::write_ext, scratch_lba(c, 1), count)
+          Frame f = observer::ata_request(observer::ata::write_ext, scratch_lba(c, 1), count)
                         .set(F::ata_flag_write, 1)
                         .set(F::ata_flag_extended, 1);
           const Bytes sent = c.a().stamp(f);
@@ -562,7 +568,7 @@ void register_lengths(Registry& r) {
 void register_addresses(Registry& r) {
   r.add(edits_request("frames-slot-ignored-by-config", "answers config queries for every slot",
                       [](Bytes& q) {
-                        if (is_command(q, codec::command::config)) {
+                        if (is_command(q, observer::command::config)) {
                           set(q, F::slot, 0xff);
                         }
                       }));
@@ -590,7 +596,8 @@ void register_addresses(Registry& r) {
       }));
   r.add(edits_request("frames-unknown-replies-answered",
                       "answers frames with R set when their command is unknown", [](Bytes& q) {
-                        if (codec::is_aoe(q) && codec::is_reply(q) && value_of(q, F::command) > 3) {
+                        if (observer::is_aoe(q) && observer::is_reply(q) &&
+                            value_of(q, F::command) > 3) {
                           set(q, F::flag_response, 0);
                         }
                       }));
@@ -606,14 +613,14 @@ void register_addresses(Registry& r) {
               Frame(k.frame).set(F::flag_response, 1).set(F::flag_error, 1).set(F::error, 1));
           c.expect_silence(c.a(), Frame(k.frame)
                                       .set(F::flag_response, 1)
-                                      .dst(codec::kBroadcastMac)
+                                      .dst(observer::kBroadcastMac)
                                       .set(F::shelf, 0xffff)
                                       .set(F::slot, 0xff));
         }
       }));
   r.add(edits_request(
       "frames-own-replies-answered", "takes what it has sent itself for a request", [](Bytes& q) {
-        if (codec::is_aoe(q) && codec::is_reply(q) && q.size() > at::ata_data + 500) {
+        if (observer::is_aoe(q) && observer::is_reply(q) && q.size() > at::ata_data + 500) {
           set(q, F::flag_response, 0);
         }
       }));
@@ -621,7 +628,7 @@ void register_addresses(Registry& r) {
       "frames.reply.reflected", "The target's own replies, sent back to it, are not answered",
       {"ROB-ADDRESS"}, {"frames-own-replies-answered"}, [](Context& c) {
         for (const Frame& f :
-             {read_request(0, 1), config_request(codec::ccmd::read), identify_request()}) {
+             {read_request(0, 1), config_request(observer::ccmd::read), identify_request()}) {
           const Exchange x = c.a().ask(f);
           c.expect_answer(x);
           Bytes back = *x.reply;
@@ -633,8 +640,9 @@ void register_addresses(Registry& r) {
       }));
 
   const auto odd_source = [](const Bytes& q) {
-    return codec::is_aoe(q) && ((q[6] & 1) != 0 || std::all_of(q.begin() + 6, q.begin() + 12,
-                                                               [](uint8_t b) { return b == 0; }));
+    return observer::is_aoe(q) &&
+           ((q[6] & 1) != 0 ||
+            std::all_of(q.begin() + 6, q.begin() + 12, [](uint8_t b) { return b == 0; }));
   };
   r.add(dies("frames-dies-of-odd-source", "dies of a broadcast, multicast or zero source address",
              odd_source));
@@ -642,10 +650,10 @@ void register_addresses(Registry& r) {
       "frames.ethernet.odd-sources",
       "Requests from a broadcast, multicast or zero address do no harm, answered or not",
       {"ROB-ETHERNET"}, {"frames-dies-of-odd-source"}, [](Context& c) {
-        for (const Mac& mac : {codec::kBroadcastMac, Mac{0x01, 0, 0x5e, 0, 0, 1}, Mac{}}) {
+        for (const Mac& mac : {observer::kBroadcastMac, Mac{0x01, 0, 0x5e, 0, 0, 1}, Mac{}}) {
           for (const Kind& k : kinds()) {
             const Bytes sent = c.a().stamp(Frame(k.frame).src(mac));
-            replies_to(c, c.a(), sent, "a request from " + codec::to_string(mac));
+            replies_to(c, c.a(), sent, "a request from " + observer::to_string(mac));
           }
         }
         c.expect_good_ata(c.a().ask(read_request(0, 1)));
@@ -653,7 +661,7 @@ void register_addresses(Registry& r) {
   r.add(dies("frames-talks-to-itself",
              "answers itself for ever when a request comes from its own address",
              [](const Bytes& q) {
-               return codec::is_aoe(q) && q[5] == q[11] &&
+               return observer::is_aoe(q) && q[5] == q[11] &&
                       std::equal(q.begin(), q.begin() + 6, q.begin() + 6);
              }));
   r.add(frame_case("frames.ethernet.source-is-the-target",
@@ -676,7 +684,7 @@ void register_addresses(Registry& r) {
       {"ROB-ETHERNET"}, {"frames-ethertype-unchecked"}, [](Context& c) {
         for (const unsigned type : {0x88a3U, 0x88a0U, 0x88b5U, 0x002eU, 0xa288U}) {
           c.expect_silence(c.a(), read_request(0, 1).set(F::eth_type, type));
-          c.expect_silence(c.a(), config_request(codec::ccmd::read).set(F::eth_type, type));
+          c.expect_silence(c.a(), config_request(observer::ccmd::read).set(F::eth_type, type));
         }
       }));
   r.add(edits_request("frames-vlan-tag-skipped", "skips a VLAN tag and answers without it",
@@ -713,7 +721,7 @@ void register_addresses(Registry& r) {
         for (const Mac& mac : {Mac{0x02, 1, 2, 3, 4, 5}, Mac{0x01, 0, 0x5e, 0, 0, 1}, Mac{}}) {
           const Bytes sent = c.a().stamp(read_request(0, 1).dst(mac));
           for (const Bytes& reply :
-               replies_to(c, c.a(), sent, "a request to " + codec::to_string(mac))) {
+               replies_to(c, c.a(), sent, "a request to " + observer::to_string(mac))) {
             expect_reply_header(c, sent, reply);
             ++answered;
           }
@@ -871,7 +879,7 @@ void register_floods(Registry& r) {
           const Mac mac{
               0x06, 0x5e, 0x55, 0x66, static_cast<uint8_t>(i >> 8), static_cast<uint8_t>(i)};
           last = c.a().send(
-              (i % 2 == 0 ? read_request(0, 1) : config_request(codec::ccmd::read)).src(mac));
+              (i % 2 == 0 ? read_request(0, 1) : config_request(observer::ccmd::read)).src(mac));
           if (i % 16 == 0) {
             expect_alive(c, last, "requests from many sources");
             c.a().collect(kRepliesMax, 0);
@@ -884,12 +892,12 @@ void register_floods(Registry& r) {
       {Need::stress}));
   r.add(dies("frames-dies-of-a-random-frame", "dies of a mask read that counts more than 200",
              [](const Bytes& q) {
-               return is_command(q, codec::command::mask) && value_of(q, F::mask_count) > 200;
+               return is_command(q, observer::command::mask) && value_of(q, F::mask_count) > 200;
              }));
   r.add(edits_reply("frames-random-slot-echoed",
                     "returns the slot of the request when it refuses an unknown MCmd",
                     [](const Bytes& q, Bytes& reply) {
-                      if (is_command(q, codec::command::mask) &&
+                      if (is_command(q, observer::command::mask) &&
                           value_of(reply, F::flag_error) == 1) {
                         set(reply, F::slot, value_of(q, F::slot) ^ 1);
                       }
@@ -903,8 +911,9 @@ void register_floods(Registry& r) {
         Dice dice;
         for (int i = 0; i < 1000; ++i) {
           // Sub-commands that would change something are left out.
-          static constexpr uint8_t safe_ata[] = {codec::ata::read, codec::ata::read_ext,
-                                                 codec::ata::identify, codec::ata::check_power};
+          static constexpr uint8_t safe_ata[] = {observer::ata::read, observer::ata::read_ext,
+                                                 observer::ata::identify,
+                                                 observer::ata::check_power};
           const uint32_t kind = dice.roll() % 6;
           const auto low = [&](uint8_t first_unknown) {
             return dice.roll() % 4 == 0
@@ -920,13 +929,13 @@ void register_floods(Registry& r) {
             noise.push_back(static_cast<uint8_t>(dice.roll()));
           }
           f.fill_after(at::argument, noise, std::max(size, at::ata_data));
-          if (kind == codec::command::ata) {
+          if (kind == observer::command::ata) {
             f.set(F::ata_command, safe_ata[dice.roll() % std::size(safe_ata)]);
-          } else if (kind == codec::command::config) {
+          } else if (kind == observer::command::config) {
             f.set(F::cfg_ccmd, dice.roll() % 2 == 0 ? 0 : 5 + dice.roll() % 11);
-          } else if (kind == codec::command::mask) {
+          } else if (kind == observer::command::mask) {
             f.set(F::mask_mcmd, low(2));
-          } else if (kind == codec::command::reserve) {
+          } else if (kind == observer::command::reserve) {
             f.set(F::reserve_rcmd, low(3));
           }
           f.cut(size);

@@ -8,14 +8,14 @@
 
 namespace conformance {
 
-using codec::config_request;
-using codec::get;
-using codec::identify_request;
-using codec::read_request;
-using codec::set;
 using deviants::Answers;
 using deviants::Forward;
 using deviants::ModelTarget;
+using observer::config_request;
+using observer::get;
+using observer::identify_request;
+using observer::read_request;
+using observer::set;
 
 namespace {
 
@@ -32,26 +32,27 @@ struct Question {
 };
 
 bool is_command(BytesView frame, uint8_t command) {
-  return codec::is_aoe(frame) && get(frame, F::command) == command;
+  return observer::is_aoe(frame) && get(frame, F::command) == command;
 }
 
 bool is_ata(BytesView frame, uint8_t command) {
-  return is_command(frame, codec::command::ata) && get(frame, F::ata_command) == command;
+  return is_command(frame, observer::command::ata) && get(frame, F::ata_command) == command;
 }
 
 const std::vector<Question>& questions() {
   static const std::vector<Question> all = {
-      {"identify", identify_request, [](BytesView f) { return is_ata(f, codec::ata::identify); }},
+      {"identify", identify_request,
+       [](BytesView f) { return is_ata(f, observer::ata::identify); }},
       // Sector 1, so that a deviant may spoil this and leave the barrier's read of sector 0 alone.
       {"read", [] { return read_request(1, 1); },
-       [](BytesView f) { return is_ata(f, codec::ata::read_ext) && get(f, F::ata_lba) == 1; }},
-      {"config", [] { return config_request(codec::ccmd::read); },
-       [](BytesView f) { return is_command(f, codec::command::config); }},
-      {"mask", [] { return codec::mask_request(codec::mcmd::read); },
-       [](BytesView f) { return is_command(f, codec::command::mask); }},
-      {"reserve", [] { return codec::reserve_request(codec::rcmd::read); },
-       [](BytesView f) { return is_command(f, codec::command::reserve); }},
-      {"unknown-command", [] { return codec::header_only(kUnknownCommand); },
+       [](BytesView f) { return is_ata(f, observer::ata::read_ext) && get(f, F::ata_lba) == 1; }},
+      {"config", [] { return config_request(observer::ccmd::read); },
+       [](BytesView f) { return is_command(f, observer::command::config); }},
+      {"mask", [] { return observer::mask_request(observer::mcmd::read); },
+       [](BytesView f) { return is_command(f, observer::command::mask); }},
+      {"reserve", [] { return observer::reserve_request(observer::rcmd::read); },
+       [](BytesView f) { return is_command(f, observer::command::reserve); }},
+      {"unknown-command", [] { return observer::header_only(kUnknownCommand); },
        [](BytesView f) { return is_command(f, kUnknownCommand); }},
   };
   return all;
@@ -71,7 +72,7 @@ std::optional<Exchange> answer_to(Context& t, Initiator& who, const Question& q,
 
 // A read that is not the barrier's.
 bool is_a_read(BytesView frame) {
-  return is_ata(frame, codec::ata::read_ext) && get(frame, F::ata_lba) != 0U;
+  return is_ata(frame, observer::ata::read_ext) && get(frame, F::ata_lba) != 0U;
 }
 
 // A deviant that remembers something from frame to frame.
@@ -218,7 +219,7 @@ void register_addresses(Registry& r) {
                              TargetFacts facts;
                              facts.shelf = model.config.shelf;
                              facts.slot = model.config.slot;
-                             if (!codec::is_aoe(request) ||
+                             if (!observer::is_aoe(request) ||
                                  get(request, F::shelf) != s.shelf(facts) ||
                                  get(request, F::slot) != s.slot(facts)) {
                                return f(request);
@@ -252,8 +253,8 @@ void register_addresses(Registry& r) {
   r.add(deviants::ignores("no-part-broadcast",
                           "is silent when only one of shelf and slot is broadcast",
                           [](const Bytes& f, const ModelTarget&) {
-                            return codec::is_aoe(f) && (get(f, F::shelf) == kEveryShelf) !=
-                                                           (get(f, F::slot) == kEverySlot);
+                            return observer::is_aoe(f) && (get(f, F::shelf) == kEveryShelf) !=
+                                                              (get(f, F::slot) == kEverySlot);
                           }));
   for (const bool shelf : {true, false}) {
     r.add({
@@ -267,7 +268,7 @@ void register_addresses(Registry& r) {
         .fails_on = {"no-part-broadcast"},
         .run =
             [shelf](Context& t) {
-              Frame frame = config_request(codec::ccmd::read);
+              Frame frame = config_request(observer::ccmd::read);
               shelf ? frame.set(F::shelf, kEveryShelf) : frame.set(F::slot, kEverySlot);
               t.judge(t.a().ask(frame),
                       Outcomes{}
@@ -297,7 +298,7 @@ void check_source(Context& t, const Exchange& x) {
   const bool zero = std::all_of(r.begin() + 6, r.begin() + 12, [](uint8_t b) { return b == 0; });
   const bool mine = std::equal(r.begin() + 6, r.begin() + 12, x.request.begin() + 6);
   t.expect(!multicast && !zero && !mine, x, "a source address of the target's own",
-           codec::hex(BytesView(r).subspan(6, 6)), {F::eth_src});
+           observer::hex(BytesView(r).subspan(6, 6)), {F::eth_src});
 }
 
 void check_error_flag(Context& t, const Exchange& x) {
@@ -308,26 +309,28 @@ void check_error_flag(Context& t, const Exchange& x) {
 
 void check_complete(Context& t, const Exchange& x) {
   const Bytes& r = *x.reply;
-  size_t wanted = codec::at::argument;
+  size_t wanted = observer::at::argument;
   if (!x.is_error()) {
     switch (x.field(F::command)) {
-      case codec::command::ata:
-        wanted = codec::at::ata_data + (seen::good_ata(x) ? codec::ata_data_bytes(x.request) : 0);
-        break;
-      case codec::command::config:
+      case observer::command::ata:
         wanted =
-            codec::at::cfg_string + (r.size() < codec::at::cfg_string ? 0 : x.field(F::cfg_length));
+            observer::at::ata_data + (seen::good_ata(x) ? observer::ata_data_bytes(x.request) : 0);
         break;
-      case codec::command::mask:
-        wanted =
-            codec::at::mask_list +
-            (r.size() < codec::at::mask_list ? 0 : x.field(F::mask_count) * codec::kMaskEntryBytes);
+      case observer::command::config:
+        wanted = observer::at::cfg_string +
+                 (r.size() < observer::at::cfg_string ? 0 : x.field(F::cfg_length));
         break;
-      case codec::command::reserve:
+      case observer::command::mask:
         wanted =
-            codec::at::reserve_list + (r.size() < codec::at::reserve_list
+            observer::at::mask_list + (r.size() < observer::at::mask_list
                                            ? 0
-                                           : x.field(F::reserve_count) * codec::kReserveEntryBytes);
+                                           : x.field(F::mask_count) * observer::kMaskEntryBytes);
+        break;
+      case observer::command::reserve:
+        wanted = observer::at::reserve_list +
+                 (r.size() < observer::at::reserve_list
+                      ? 0
+                      : x.field(F::reserve_count) * observer::kReserveEntryBytes);
         break;
       default:
         break;
@@ -335,7 +338,7 @@ void check_complete(Context& t, const Exchange& x) {
   }
   t.expect(r.size() >= wanted, x,
            fmt::format("a reply of at least {} bytes, as its fields say", wanted),
-           fmt::format("{} bytes", r.size()), {codec::Mark(r.size() - 1, 1)});
+           fmt::format("{} bytes", r.size()), {observer::Mark(r.size() - 1, 1)});
 }
 
 void register_aspects(Registry& r) {
@@ -404,7 +407,7 @@ void register_aspects(Registry& r) {
                     std::optional<Bytes>{},
                     [](std::optional<Bytes>& first, const Bytes& request, const Forward& f) {
                       Answers answers = f(request);
-                      if (is_command(request, codec::command::config)) {
+                      if (is_command(request, observer::command::config)) {
                         first = first.value_or(request);
                         for (auto& a : answers) {
                           std::copy_n(first->begin() + 6, 6, a.bytes.begin());
@@ -421,13 +424,13 @@ void register_aspects(Registry& r) {
       .run =
           [](Context& t) {
             for (size_t i = 0; i < 4; ++i) {
-              const Exchange x = t.initiator(i).ask(config_request(codec::ccmd::read));
+              const Exchange x = t.initiator(i).ask(config_request(observer::ccmd::read));
               t.expect_answer(x);
               for (size_t j = 0; j < 4; ++j) {
-                const auto others = j == i ? std::vector<port::ReceivedFrame>{}
+                const auto others = j == i ? std::vector<links::ReceivedFrame>{}
                                            : t.initiator(j).collect(1, t.grace_ns() / 4);
                 t.expect(others.empty(), x, "no copy of the reply to another address",
-                         others.empty() ? "" : codec::summary(others.front().bytes));
+                         others.empty() ? "" : observer::summary(others.front().bytes));
               }
             }
           },
@@ -439,8 +442,8 @@ void register_versions(Registry& r) {
                          [](const Bytes& request, ModelTarget&, const Forward& f) {
                            Answers answers = f(request);
                            for (auto& a : answers) {
-                             if (get(a.bytes, F::error) == codec::aoe_error::bad_version) {
-                               set(a.bytes, F::error, codec::aoe_error::bad_command);
+                             if (get(a.bytes, F::error) == observer::aoe_error::bad_version) {
+                               set(a.bytes, F::error, observer::aoe_error::bad_command);
                              }
                            }
                            return answers;
@@ -449,8 +452,8 @@ void register_versions(Registry& r) {
       "version-ignored", "performs whatever the version is, and returns that version",
       [](const Bytes& request, ModelTarget&, const Forward& f) {
         Bytes changed = request;
-        const auto version = codec::is_aoe(request) ? *get(request, F::version) : 1;
-        if (codec::is_aoe(request)) {
+        const auto version = observer::is_aoe(request) ? *get(request, F::version) : 1;
+        if (observer::is_aoe(request)) {
           set(changed, F::version, 1);
         }
         Answers answers = f(changed);
@@ -472,14 +475,14 @@ void register_versions(Registry& r) {
               for (const Question& q : questions()) {
                 t.judge(t.a().ask_once(q.make().set(F::version, version)),
                         Outcomes{}
-                            .pass("error 5", seen::aoe_error(codec::aoe_error::bad_version))
+                            .pass("error 5", seen::aoe_error(observer::aoe_error::bad_version))
                             .info("silence", seen::silence)
                             .info("the version is ignored: performed, or refused for its command",
                                   [&](const Exchange& x) {
                                     return seen::no_error(x) ||
                                            (q.name != "identify" && q.name != "read" &&
                                             q.name != "config" &&
-                                            seen::aoe_error(codec::aoe_error::bad_command)(x));
+                                            seen::aoe_error(observer::aoe_error::bad_command)(x));
                                   })
                             .warn("refused with another error than 5", seen::answer));
               }
@@ -496,10 +499,10 @@ void register_versions(Registry& r) {
       .run =
           [](Context& t) {
             const uint64_t lba = t.scratch().lba;
-            const Bytes before(codec::kSectorBytes, 0x11);
-            const Bytes after(codec::kSectorBytes, 0x22);
-            t.expect_good_ata(t.a().ask(codec::write_request(lba, before)));
-            t.a().ask_once(codec::write_request(lba, after).set(F::version, 2));
+            const Bytes before(observer::kSectorBytes, 0x11);
+            const Bytes after(observer::kSectorBytes, 0x22);
+            t.expect_good_ata(t.a().ask(observer::write_request(lba, before)));
+            t.a().ask_once(observer::write_request(lba, after).set(F::version, 2));
             const Exchange x = t.a().ask(read_request(lba, 1));
             t.expect_good_ata(x);
             t.expect_data(x, before);
@@ -510,7 +513,7 @@ void register_versions(Registry& r) {
 void register_requests(Registry& r) {
   r.add(deviants::edits_request("answers-replies", "takes a frame with R set for a request",
                                 [](Bytes& request) {
-                                  if (codec::is_aoe(request)) {
+                                  if (observer::is_aoe(request)) {
                                     set(request, F::flag_response, 0);
                                   }
                                 }));
@@ -547,7 +550,7 @@ void register_requests(Registry& r) {
   r.add(deviants::edits_reply("unknown-command-succeeds",
                               "answers an unknown command as if it were done",
                               [](const Bytes&, Bytes& reply) {
-                                if (get(reply, F::error) == codec::aoe_error::bad_command) {
+                                if (get(reply, F::error) == observer::aoe_error::bad_command) {
                                   set(reply, F::flag_error, 0);
                                   set(reply, F::error, 0);
                                 }
@@ -572,9 +575,9 @@ void register_requests(Registry& r) {
         .run =
             [&range](Context& t) {
               for (const uint8_t command : range.commands) {
-                t.judge(t.a().ask(codec::header_only(command)),
+                t.judge(t.a().ask(observer::header_only(command)),
                         Outcomes{}
-                            .pass("error 1", seen::aoe_error(codec::aoe_error::bad_command))
+                            .pass("error 1", seen::aoe_error(observer::aoe_error::bad_command))
                             .warn("silence", seen::silence)
                             .fail(fmt::format("command {:#04x} is answered otherwise", command),
                                   seen::answer),
@@ -592,9 +595,9 @@ void register_requests(Registry& r) {
       .run =
           [](Context& t) {
             for (const uint8_t command : {0xf0, 0xf7, 0xff}) {
-              t.judge(t.a().ask(codec::header_only(command)),
+              t.judge(t.a().ask(observer::header_only(command)),
                       Outcomes{}
-                          .pass("error 1", seen::aoe_error(codec::aoe_error::bad_command))
+                          .pass("error 1", seen::aoe_error(observer::aoe_error::bad_command))
                           .info("silence", seen::silence)
                           .info(fmt::format("vendor command {:#04x} is known here", command),
                                 seen::answer));
@@ -619,7 +622,7 @@ void register_requests(Registry& r) {
        [](Frame& f) { f.set(F::error, 0xa5); },
        [](BytesView f) { return get(f, F::error) == 0xa5U; }},
       {"broadcast-destination", "A request to the broadcast address is answered",
-       [](Frame& f) { f.dst(codec::kBroadcastMac); }, [](BytesView f) { return f[0] == 0xff; }},
+       [](Frame& f) { f.dst(observer::kBroadcastMac); }, [](BytesView f) { return f[0] == 0xff; }},
       {"foreign-destination", "A request to somebody else's address, had it come: answered or not",
        [](Frame& f) {
          f.dst({0x02, 0xde, 0xad, 0, 0, 1});
@@ -631,7 +634,7 @@ void register_requests(Registry& r) {
     const bool may = std::string(o.name) != "broadcast-destination";
     r.add(deviants::ignores(
         deviant, fmt::format("is silent to requests with {}", o.name),
-        [&o](const Bytes& f, const ModelTarget&) { return codec::is_aoe(f) && o.is(f); }));
+        [&o](const Bytes& f, const ModelTarget&) { return observer::is_aoe(f) && o.is(f); }));
     r.add({
         .id = std::string("header.request.") + o.name,
         .title = o.title,
@@ -659,7 +662,7 @@ void register_requests(Registry& r) {
 
   r.add(deviants::ignores(
       "wants-60-bytes", "is silent to frames shorter than Ethernet's minimum",
-      [](const Bytes& f, const ModelTarget&) { return f.size() < codec::kMinFrameBytes; }));
+      [](const Bytes& f, const ModelTarget&) { return f.size() < observer::kMinFrameBytes; }));
   r.add({
       .id = "header.length.unpadded-is-served",
       .title = "A request that ends with its fields is served: not every link pads to 60 bytes",
@@ -668,19 +671,19 @@ void register_requests(Registry& r) {
       .fails_on = {"wants-60-bytes"},
       .run =
           [](Context& t) {
-            t.expect_no_error(t.a().ask(config_request(codec::ccmd::read).unpadded()));
+            t.expect_no_error(t.a().ask(config_request(observer::ccmd::read).unpadded()));
             t.expect_good_ata(t.a().ask(identify_request().unpadded()));
             t.expect_good_ata(t.a().ask(read_request(0, 1).unpadded()));
           },
   });
-  r.add(deviants::spoils("padding-is-data",
-                         "refuses config requests that are longer than their string",
-                         [](const Bytes& request, ModelTarget& model, const Forward& f) {
-                           if (is_command(request, codec::command::config) && request.size() > 60) {
-                             return Answers{{model.error_reply(request, 2, 32), 0}};
-                           }
-                           return f(request);
-                         }));
+  r.add(deviants::spoils(
+      "padding-is-data", "refuses config requests that are longer than their string",
+      [](const Bytes& request, ModelTarget& model, const Forward& f) {
+        if (is_command(request, observer::command::config) && request.size() > 60) {
+          return Answers{{model.error_reply(request, 2, 32), 0}};
+        }
+        return f(request);
+      }));
   r.add({
       .id = "header.length.long-padding-is-ignored",
       .title = "Bytes behind the end of a request do not change its meaning",
@@ -692,7 +695,7 @@ void register_requests(Registry& r) {
             const Exchange plain = t.a().ask(read_request(1, 1));
             t.expect_good_ata(plain);
             for (const size_t size : {size_t{60}, size_t{200}, t.frame_max()}) {
-              t.expect_no_error(t.a().ask(config_request(codec::ccmd::read).grow(size, 0xa5)));
+              t.expect_no_error(t.a().ask(config_request(observer::ccmd::read).grow(size, 0xa5)));
               t.expect_good_ata(t.a().ask(identify_request().grow(size, 0xa5)));
               const Exchange x = t.a().ask(read_request(1, 1).grow(size, 0xa5));
               t.expect_good_ata(x);
@@ -704,7 +707,7 @@ void register_requests(Registry& r) {
                          "answers a frame that ends inside its fixed argument",
                          [](const Bytes& request, ModelTarget&, const Forward& f) {
                            Bytes longer = request;
-                           longer.resize(std::max(longer.size(), codec::kMinFrameBytes));
+                           longer.resize(std::max(longer.size(), observer::kMinFrameBytes));
                            return f(longer);
                          }));
   r.add({
@@ -717,7 +720,7 @@ void register_requests(Registry& r) {
           [](Context& t) {
             for (const size_t size :
                  {size_t{14}, size_t{15}, size_t{19}, size_t{23}, size_t{24}, size_t{31}}) {
-              t.expect_silence(t.a(), config_request(codec::ccmd::read).cut(size));
+              t.expect_silence(t.a(), config_request(observer::ccmd::read).cut(size));
             }
             for (const size_t size : {size_t{24}, size_t{30}, size_t{35}}) {
               t.expect_silence(t.a(), identify_request().cut(size));

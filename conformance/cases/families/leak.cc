@@ -9,18 +9,18 @@
 
 namespace conformance {
 
-using codec::config_request;
-using codec::Directive;
-using codec::header_only;
-using codec::identify_request;
-using codec::kSectorBytes;
-using codec::mask_request;
-using codec::read_request;
-using codec::reserve_request;
-using codec::set;
-namespace at = codec::at;
-namespace ata = codec::ata;
-namespace aoe_error = codec::aoe_error;
+using observer::config_request;
+using observer::Directive;
+using observer::header_only;
+using observer::identify_request;
+using observer::kSectorBytes;
+using observer::mask_request;
+using observer::read_request;
+using observer::reserve_request;
+using observer::set;
+namespace at = observer::at;
+namespace ata = observer::ata;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -60,7 +60,7 @@ Deviant stale(std::string name, std::string story, Spoil spoil) {
           if (!answers.empty()) {
             spoil(q, memory, answers);
           }
-          if (q.size() > codec::kMinFrameBytes) {
+          if (q.size() > observer::kMinFrameBytes) {
             memory = q;
           }
           return answers;
@@ -91,7 +91,7 @@ Deviant stale_request(std::string name, std::string story,
             changed.insert(changed.end(), memory.begin() + static_cast<ptrdiff_t>(q.size()),
                            memory.begin() + static_cast<ptrdiff_t>(size));
           }
-          if (q.size() > codec::kMinFrameBytes) {
+          if (q.size() > observer::kMinFrameBytes) {
             memory = q;
           }
           return f(changed);
@@ -117,13 +117,13 @@ Case leak_case(std::string id, std::string title, std::vector<std::string> claus
 }
 
 bool is_config(const Bytes& q) {
-  return is_command(q, codec::command::config) && q.size() >= at::cfg_string;
+  return is_command(q, observer::command::config) && q.size() >= at::cfg_string;
 }
 bool is_mask(const Bytes& q) {
-  return is_command(q, codec::command::mask) && q.size() >= at::mask_list;
+  return is_command(q, observer::command::mask) && q.size() >= at::mask_list;
 }
 bool is_reserve(const Bytes& q) {
-  return is_command(q, codec::command::reserve) && q.size() >= at::reserve_list;
+  return is_command(q, observer::command::reserve) && q.size() >= at::reserve_list;
 }
 
 void register_padding(Registry& r) {
@@ -132,18 +132,19 @@ void register_padding(Registry& r) {
   };
   r.add(stale_padding("leak-ata-padding",
                       "pads ATA replies without data with what stood in the buffer",
-                      codec::kMinFrameBytes, brings_no_data));
+                      observer::kMinFrameBytes, brings_no_data));
   r.add(leak_case("leak.padding.ata",
                   "Replies to flush, check power and unknown ATA commands are padded with zeros or "
                   "the asker's bytes",
                   {"LEAK-PADDING"}, {"leak-ata-padding"}, [](Context& c) {
-                    expect_all_clean(c, {codec::flush_request(true), codec::flush_request(false),
-                                         codec::ata_request(ata::check_power, 0, 0),
-                                         codec::ata_request(0xff, 0, 0)});
+                    expect_all_clean(c,
+                                     {observer::flush_request(true), observer::flush_request(false),
+                                      observer::ata_request(ata::check_power, 0, 0),
+                                      observer::ata_request(0xff, 0, 0)});
                   }));
-  r.add(stale_padding("leak-write-padding",
-                      "pads the replies to writes with what stood in the buffer",
-                      codec::kMinFrameBytes, [](const Bytes& q) { return is_write_request(q); }));
+  r.add(stale_padding(
+      "leak-write-padding", "pads the replies to writes with what stood in the buffer",
+      observer::kMinFrameBytes, [](const Bytes& q) { return is_write_request(q); }));
   r.add(leak_case(
       "leak.padding.write", "The reply to a write carries nothing of another host's write",
       {"LEAK-PADDING"}, {"leak-write-padding"},
@@ -151,7 +152,7 @@ void register_padding(Registry& r) {
         const uint64_t lba = scratch_lba(c, 1);
         for (const bool wide : {true, false}) {
           c.plant(c.b());
-          const Exchange x = c.a().ask(codec::write_request(lba, sector_pattern(600), wide));
+          const Exchange x = c.a().ask(observer::write_request(lba, sector_pattern(600), wide));
           c.expect_good_ata(x);
           expect_clean(c, x);
         }
@@ -163,38 +164,41 @@ void register_padding(Registry& r) {
       "leak.padding.config",
       "Config replies carry the string and nothing behind it but zeros or the asker's bytes",
       {"LEAK-PADDING"}, {"leak-config-padding"}, [](Context& c) {
-        expect_all_clean(c, {config_request(codec::ccmd::read), config_request(codec::ccmd::read)
+        expect_all_clean(c,
+                         {config_request(observer::ccmd::read), config_request(observer::ccmd::read)
                                                                     .set(F::shelf, 0xffff)
                                                                     .set(F::slot, 0xff)
-                                                                    .dst(codec::kBroadcastMac)});
+                                                                    .dst(observer::kBroadcastMac)});
       }));
   r.add(stale_padding("leak-mask-padding", "pads mask replies with what stood in the buffer",
-                      codec::kMinFrameBytes, is_mask));
-  r.add(leak_case(
-      "leak.padding.mask", "Mask list replies carry the list and nothing behind it",
-      {"LEAK-PADDING"}, {"leak-mask-padding"},
-      [](Context& c) {
-        expect_all_clean(c, {mask_request(codec::mcmd::read), mask_request(codec::mcmd::edit)});
-      },
-      {Need::lockout}));
+                      observer::kMinFrameBytes, is_mask));
+  r.add(leak_case("leak.padding.mask", "Mask list replies carry the list and nothing behind it",
+                  {"LEAK-PADDING"}, {"leak-mask-padding"},
+                  [](Context& c) {
+                    expect_all_clean(c, {mask_request(observer::mcmd::read),
+                                         mask_request(observer::mcmd::edit)});
+                  },
+                  {Need::lockout}));
   r.add(stale_padding("leak-reserve-padding", "pads reserve replies with what stood in the buffer",
-                      codec::kMinFrameBytes, is_reserve));
+                      observer::kMinFrameBytes, is_reserve));
   r.add(leak_case("leak.padding.reserve", "Reserve replies carry the list and nothing behind it",
-                  {"LEAK-PADDING"}, {"leak-reserve-padding"},
-                  [](Context& c) { expect_all_clean(c, {reserve_request(codec::rcmd::read)}); }));
+                  {"LEAK-PADDING"}, {"leak-reserve-padding"}, [](Context& c) {
+                    expect_all_clean(c, {reserve_request(observer::rcmd::read)});
+                  }));
   r.add(stale_padding("leak-extension-padding",
                       "pads replies to command 0x23 with what stood in the buffer",
-                      codec::kMinFrameBytes,
-                      [](const Bytes& q) { return is_command(q, codec::command::extension); }));
+                      observer::kMinFrameBytes,
+                      [](const Bytes& q) { return is_command(q, observer::command::extension); }));
   r.add(leak_case("leak.padding.extensions",
                   "Replies and refusals of command 0x23 carry nothing of another host",
                   {"LEAK-PADDING", "LEAK-ERROR"}, {"leak-extension-padding"}, [](Context& c) {
-                    const Frame good = codec::extension_request({"reset"}, c.target().ext_order);
+                    const Frame good = observer::extension_request({"reset"}, c.target().ext_order);
                     const Frame unknown =
-                        codec::extension_request({"no such feature"}, c.target().ext_order);
+                        observer::extension_request({"no such feature"}, c.target().ext_order);
                     // Lengths that are not the table's: silence, or a reply of nothing foreign.
-                    const Frame beyond = codec::extension_raw(
-                        codec::bytes_of(std::string("reset\0\0", 7)), 1000, c.target().ext_order);
+                    const Frame beyond =
+                        observer::extension_raw(observer::bytes_of(std::string("reset\0\0", 7)),
+                                                1000, c.target().ext_order);
                     expect_all_clean(c, {good, unknown});
                     c.plant(c.b());
                     expect_clean(c, c.a().ask_once(beyond));
@@ -219,7 +223,7 @@ void register_errors(Registry& r) {
                     expect_all_clean(
                         c, {header_only(0x77), header_only(0xef), header_only(0xf3),
                             config_request(9), mask_request(9), reserve_request(9),
-                            config_request(codec::ccmd::read).set(F::version, 2),
+                            config_request(observer::ccmd::read).set(F::version, 2),
                             read_request(0, 255), identify_request().set(F::ata_count, 2)});
                   }));
 
@@ -257,8 +261,8 @@ void register_errors(Registry& r) {
             const uint8_t byte = (*x.reply)[i];
             const bool own = i < x.request.size() && byte == x.request[i];
             c.expect(byte == 0 || own, x, "zeros behind the registers of a failed read",
-                     codec::hex(BytesView(*x.reply).subspan(i), 16),
-                     {codec::Mark(i, x.reply->size() - i)});
+                     observer::hex(BytesView(*x.reply).subspan(i), 16),
+                     {observer::Mark(i, x.reply->size() - i)});
           }
         }
       }));
@@ -278,7 +282,7 @@ void register_errors(Registry& r) {
               c.a().ask(read_request(c.target().sectors / 2, static_cast<uint8_t>(n)));
           if (x.answered() && !seen::good_ata(x)) {
             c.expect_not_planted(x);
-            c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "a refusal without data",
+            c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "a refusal without data",
                      fmt::format("{} bytes", x.reply->size()));
           }
         }
@@ -305,7 +309,8 @@ void register_errors(Registry& r) {
       {"LEAK-ERROR"}, {"leak-aborted-command-brings-buffer"}, [](Context& c) {
         for (const uint8_t code : {0x25, 0xc8, 0xb0, 0xa1, 0xc4, 0x29, 0x22, 0xff, 0xe4, 0x2f}) {
           c.plant(c.b());
-          const Exchange x = c.a().ask(codec::ata_request(code, 0, 1).set(F::ata_flag_extended, 1));
+          const Exchange x =
+              c.a().ask(observer::ata_request(code, 0, 1).set(F::ata_flag_extended, 1));
           c.expect_not_planted(x);
           if (seen::ata_abort(x)) {
             c.expect_clean_padding(x);
@@ -327,21 +332,21 @@ void register_errors(Registry& r) {
       "The refusal of a read while another host holds the target brings no data of that host",
       {"LEAK-ERROR"}, {"leak-reserved-read-brings-buffer"},
       [](Context& c) {
-        const Exchange before = c.a().ask(reserve_request(codec::rcmd::read));
+        const Exchange before = c.a().ask(reserve_request(observer::rcmd::read));
         c.unsupported_if_refused(before, true);
-        c.after([&c, list = codec::reserve_list(*before.reply).value_or(Macs{})] {
-          c.a().send(reserve_request(codec::rcmd::force_set, list));
+        c.after([&c, list = observer::reserve_list(*before.reply).value_or(Macs{})] {
+          c.a().send(reserve_request(observer::rcmd::force_set, list));
           c.a().collect(1, c.patience_ns());
         });
-        c.expect_no_error(c.b().ask(reserve_request(codec::rcmd::force_set, {c.b().mac()})));
+        c.expect_no_error(c.b().ask(reserve_request(observer::rcmd::force_set, {c.b().mac()})));
         for (const Frame& f :
              {read_request(0, 1), read_request(0, c.sectors_max()), read_request(0, 1, false),
-              reserve_request(codec::rcmd::set, {c.a().mac()})}) {
+              reserve_request(observer::rcmd::set, {c.a().mac()})}) {
           c.plant(c.b());
           const Exchange x = c.a().ask(f);
           c.expect_error(x, aoe_error::reserved);
           c.expect_not_planted(x);
-          c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "a refusal without data",
+          c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "a refusal without data",
                    fmt::format("{} bytes", x.reply->size()));
         }
       },
@@ -360,9 +365,9 @@ void register_errors(Registry& r) {
       "The LBA registers of a reply are its own request's, not those of the request before",
       {"LEAK-READ"}, {"leak-registers-of-the-request-before"}, [](Context& c) {
         constexpr uint64_t strange = 0x00c0ffee1234;
-        for (const Frame& f : {read_request(0, 1), identify_request(), codec::flush_request()}) {
+        for (const Frame& f : {read_request(0, 1), identify_request(), observer::flush_request()}) {
           Frame before = read_request(strange, 1);
-          before.grow(codec::kMinFrameBytes + 100);
+          before.grow(observer::kMinFrameBytes + 100);
           c.b().ask(before);
           const Exchange x = c.a().ask(f);
           c.expect_answer(x);
@@ -375,7 +380,8 @@ void register_errors(Registry& r) {
 void register_strings(Registry& r) {
   r.add(stale_request("leak-config-beyond-frame",
                       "takes a config string from behind the end of its frame", [](const Bytes& q) {
-                        return is_config(q) && value_of(q, F::cfg_length) <= codec::kConfigStringMax
+                        return is_config(q) &&
+                                       value_of(q, F::cfg_length) <= observer::kConfigStringMax
                                    ? at::cfg_string + value_of(q, F::cfg_length)
                                    : 0;
                       }));
@@ -384,15 +390,15 @@ void register_strings(Registry& r) {
       "A set whose length is beyond its frame does not make a string of what another host sent",
       {"LEAK-STRING"}, {"leak-config-beyond-frame"},
       [](Context& c) {
-        for (const uint8_t ccmd : {codec::ccmd::force_set, codec::ccmd::set}) {
+        for (const uint8_t ccmd : {observer::ccmd::force_set, observer::ccmd::set}) {
           for (const unsigned length : {64U, 500U, 1024U}) {
             c.expect_no_error(
-                c.a().ask(config_request(codec::ccmd::force_set, std::string_view())));
+                c.a().ask(config_request(observer::ccmd::force_set, std::string_view())));
             c.plant(c.b());
             const Exchange x =
                 c.a().ask_once(config_request(ccmd, "own").set(F::cfg_length, length).unpadded());
             c.expect_not_planted(x);
-            const Exchange now = c.c().ask(config_request(codec::ccmd::read));
+            const Exchange now = c.c().ask(config_request(observer::ccmd::read));
             c.expect_no_error(now);
             c.expect_not_planted(now);
           }
@@ -403,7 +409,7 @@ void register_strings(Registry& r) {
               "returns as many bytes as the length of a config read says",
               [](const Bytes& q, const Bytes& memory, Answers& answers) {
                 const size_t want = at::cfg_string + value_of(q, F::cfg_length);
-                if (is_config(q) && value_of(q, F::cfg_ccmd) == codec::ccmd::read &&
+                if (is_config(q) && value_of(q, F::cfg_ccmd) == observer::ccmd::read &&
                     want <= memory.size() && answers[0].bytes.size() < want) {
                   answers[0].bytes.insert(
                       answers[0].bytes.end(),
@@ -416,7 +422,7 @@ void register_strings(Registry& r) {
       "Reads and tests whose length is beyond their frame bring nothing of another host",
       {"LEAK-STRING"}, {"leak-config-read-length-believed"}, [](Context& c) {
         for (const uint8_t ccmd :
-             {codec::ccmd::read, codec::ccmd::test, codec::ccmd::prefix, uint8_t{9}}) {
+             {observer::ccmd::read, observer::ccmd::test, observer::ccmd::prefix, uint8_t{9}}) {
           for (const unsigned length : {200U, 1024U, 0xffffU}) {
             c.plant(c.b());
             expect_clean(
@@ -433,7 +439,7 @@ void register_strings(Registry& r) {
               if (is_config(q) && !answers.empty()) {
                 Bytes& reply = answers[0].bytes;
                 const size_t end = std::min<size_t>(longest.size(), 28);
-                if (m.config_string.size() < end && reply.size() < codec::kMinFrameBytes) {
+                if (m.config_string.size() < end && reply.size() < observer::kMinFrameBytes) {
                   reply.insert(reply.end(),
                                longest.begin() + static_cast<ptrdiff_t>(m.config_string.size()),
                                longest.begin() + static_cast<ptrdiff_t>(end));
@@ -449,10 +455,10 @@ void register_strings(Registry& r) {
                 {"LEAK-STRING", "LEAK-PADDING"}, {"leak-rest-of-longer-string"},
                 [](Context& c) {
                   c.expect_no_error(
-                      c.b().ask(config_request(codec::ccmd::force_set, std::string(1024, 'S'))));
-                  c.expect_no_error(c.b().ask(config_request(codec::ccmd::force_set, "x")));
+                      c.b().ask(config_request(observer::ccmd::force_set, std::string(1024, 'S'))));
+                  c.expect_no_error(c.b().ask(config_request(observer::ccmd::force_set, "x")));
                   for (const bool bare : {false, true}) {
-                    Frame f = config_request(codec::ccmd::read);
+                    Frame f = config_request(observer::ccmd::read);
                     const Exchange x = c.a().ask(bare ? f.unpadded() : f);
                     c.expect_config_string(x, "x");
                     c.expect_clean_padding(x);
@@ -466,10 +472,10 @@ void send_addresses(Context& c, Initiator& from, size_t offset, size_t entry) {
   Frame f = header_only(0x77);
   f.grow(offset);
   for (unsigned i = 0; f.size() + entry <= std::min<size_t>(c.frame_max(), 1514); ++i) {
-    const uint8_t directive[2] = {0, codec::dcmd::add};
+    const uint8_t directive[2] = {0, observer::dcmd::add};
     const uint8_t mac[6] = {
         0x02, 0xfa, 0xce, 0x0d, static_cast<uint8_t>(i >> 8), static_cast<uint8_t>(i)};
-    if (entry == codec::kMaskEntryBytes) {
+    if (entry == observer::kMaskEntryBytes) {
       f.append(directive);
     }
     f.append(mac);
@@ -483,9 +489,9 @@ bool is_strange(const Mac& mac) {
 void register_lists(Registry& r) {
   r.add(stale_request("leak-mask-beyond-frame", "takes directives from behind the end of the frame",
                       [](const Bytes& q) {
-                        return is_mask(q) && value_of(q, F::mask_mcmd) == codec::mcmd::edit
+                        return is_mask(q) && value_of(q, F::mask_mcmd) == observer::mcmd::edit
                                    ? at::mask_list +
-                                         value_of(q, F::mask_count) * codec::kMaskEntryBytes
+                                         value_of(q, F::mask_count) * observer::kMaskEntryBytes
                                    : 0;
                       }));
   r.add(leak_case(
@@ -493,35 +499,35 @@ void register_lists(Registry& r) {
       "Addresses that another host's frame left behind do not get onto the mask list",
       {"LEAK-LIST"}, {"leak-mask-beyond-frame"},
       [](Context& c) {
-        const Exchange before = c.a().ask(mask_request(codec::mcmd::read));
+        const Exchange before = c.a().ask(mask_request(observer::mcmd::read));
         c.unsupported_if_refused(before, true);
-        const std::vector<Directive> keep = {{0, codec::dcmd::add, c.a().mac()},
-                                             {0, codec::dcmd::add, c.b().mac()},
-                                             {0, codec::dcmd::add, c.prober_mac()}};
-        c.expect_no_error(c.a().ask(mask_request(codec::mcmd::edit, keep)));
+        const std::vector<Directive> keep = {{0, observer::dcmd::add, c.a().mac()},
+                                             {0, observer::dcmd::add, c.b().mac()},
+                                             {0, observer::dcmd::add, c.prober_mac()}};
+        c.expect_no_error(c.a().ask(mask_request(observer::mcmd::edit, keep)));
         c.after(
             [&c,
              before =
                  *before.reply] {  // what stands there now and did not before goes; ourselves last
-              const auto old = codec::mask_list(before).value_or(std::vector<Directive>{});
+              const auto old = observer::mask_list(before).value_or(std::vector<Directive>{});
               for (int round = 0; round < 4; ++round) {
-                const Bytes ask = c.a().send(mask_request(codec::mcmd::read));
+                const Bytes ask = c.a().send(mask_request(observer::mcmd::read));
                 const auto now =
                     c.a().await_tag(static_cast<uint32_t>(value_of(ask, F::tag)), c.patience_ns());
                 std::vector<Directive> edits;
                 for (const Directive& d :
-                     now ? codec::mask_list(now->bytes).value_or(std::vector<Directive>{})
+                     now ? observer::mask_list(now->bytes).value_or(std::vector<Directive>{})
                          : std::vector<Directive>{}) {
                   const bool was = std::any_of(old.begin(), old.end(),
                                                [&](const Directive& o) { return o.mac == d.mac; });
                   if (!was && d.mac != c.a().mac() && edits.size() < 100) {
-                    edits.push_back({0, codec::dcmd::del, d.mac});
+                    edits.push_back({0, observer::dcmd::del, d.mac});
                   }
                 }
                 if (edits.size() < 100) {
-                  edits.push_back({0, codec::dcmd::del, c.a().mac()});
+                  edits.push_back({0, observer::dcmd::del, c.a().mac()});
                 }
-                c.a().send(mask_request(codec::mcmd::edit, edits));
+                c.a().send(mask_request(observer::mcmd::edit, edits));
                 c.a().collect(1, c.patience_ns());
                 if (edits.size() < 100) {
                   return;
@@ -529,18 +535,18 @@ void register_lists(Registry& r) {
               }
             });
         for (const unsigned claimed : {3U, 40U, 180U, 255U}) {
-          send_addresses(c, c.b(), at::mask_list, codec::kMaskEntryBytes);
-          Frame f = mask_request(codec::mcmd::edit, {{0, codec::dcmd::nothing, c.a().mac()}})
+          send_addresses(c, c.b(), at::mask_list, observer::kMaskEntryBytes);
+          Frame f = mask_request(observer::mcmd::edit, {{0, observer::dcmd::nothing, c.a().mac()}})
                         .set(F::mask_count, claimed);
           const Exchange x = c.a().ask_once(f.unpadded());
-          const Exchange now = c.a().ask(mask_request(codec::mcmd::read));
+          const Exchange now = c.a().ask(mask_request(observer::mcmd::read));
           c.expect_no_error(now);
           for (const Exchange* e : {&x, &now}) {
             for (const Directive& d :
-                 e->answered() ? codec::mask_list(*e->reply).value_or(std::vector<Directive>{})
+                 e->answered() ? observer::mask_list(*e->reply).value_or(std::vector<Directive>{})
                                : std::vector<Directive>{}) {
               c.expect(!is_strange(d.mac), *e, "no address that only another host's frame held",
-                       codec::to_string(d.mac));
+                       observer::to_string(d.mac));
             }
           }
         }
@@ -548,9 +554,9 @@ void register_lists(Registry& r) {
       {Need::lockout}));
   r.add(stale_request("leak-reserve-beyond-frame",
                       "takes addresses from behind the end of the frame", [](const Bytes& q) {
-                        return is_reserve(q) && value_of(q, F::reserve_rcmd) != codec::rcmd::read
-                                   ? at::reserve_list +
-                                         value_of(q, F::reserve_count) * codec::kReserveEntryBytes
+                        return is_reserve(q) && value_of(q, F::reserve_rcmd) != observer::rcmd::read
+                                   ? at::reserve_list + value_of(q, F::reserve_count) *
+                                                            observer::kReserveEntryBytes
                                    : 0;
                       }));
   r.add(leak_case(
@@ -558,24 +564,24 @@ void register_lists(Registry& r) {
       "Addresses that another host's frame left behind do not get onto the reserve list",
       {"LEAK-LIST"}, {"leak-reserve-beyond-frame"},
       [](Context& c) {
-        const Exchange before = c.a().ask(reserve_request(codec::rcmd::read));
+        const Exchange before = c.a().ask(reserve_request(observer::rcmd::read));
         c.unsupported_if_refused(before, true);
-        c.after([&c, list = codec::reserve_list(*before.reply).value_or(Macs{})] {
-          c.a().send(reserve_request(codec::rcmd::force_set, list));
+        c.after([&c, list = observer::reserve_list(*before.reply).value_or(Macs{})] {
+          c.a().send(reserve_request(observer::rcmd::force_set, list));
           c.a().collect(1, c.patience_ns());
         });
         for (const unsigned claimed : {3U, 40U, 200U, 255U}) {
-          send_addresses(c, c.b(), at::reserve_list, codec::kReserveEntryBytes);
-          Frame f =
-              reserve_request(codec::rcmd::force_set, {c.a().mac()}).set(F::reserve_count, claimed);
+          send_addresses(c, c.b(), at::reserve_list, observer::kReserveEntryBytes);
+          Frame f = reserve_request(observer::rcmd::force_set, {c.a().mac()})
+                        .set(F::reserve_count, claimed);
           const Exchange x = c.a().ask_once(f.unpadded());
-          const Exchange now = c.a().ask(reserve_request(codec::rcmd::read));
+          const Exchange now = c.a().ask(reserve_request(observer::rcmd::read));
           c.expect_no_error(now);
           for (const Exchange* e : {&x, &now}) {
             for (const Mac& mac :
-                 e->answered() ? codec::reserve_list(*e->reply).value_or(Macs{}) : Macs{}) {
+                 e->answered() ? observer::reserve_list(*e->reply).value_or(Macs{}) : Macs{}) {
               c.expect(!is_strange(mac), *e, "no address that only another host's frame held",
-                       codec::to_string(mac));
+                       observer::to_string(mac));
             }
           }
         }
@@ -600,20 +606,20 @@ void register_lists(Registry& r) {
                   "Nothing of a longer reserve list stands behind a shorter one",
                   {"LEAK-LIST", "LEAK-PADDING"}, {"leak-rest-of-longer-reserve-list"},
                   [](Context& c) {
-                    const Exchange before = c.a().ask(reserve_request(codec::rcmd::read));
+                    const Exchange before = c.a().ask(reserve_request(observer::rcmd::read));
                     c.unsupported_if_refused(before, true);
-                    c.after([&c, list = codec::reserve_list(*before.reply).value_or(Macs{})] {
-                      c.a().send(reserve_request(codec::rcmd::force_set, list));
+                    c.after([&c, list = observer::reserve_list(*before.reply).value_or(Macs{})] {
+                      c.a().send(reserve_request(observer::rcmd::force_set, list));
                       c.a().collect(1, c.patience_ns());
                     });
                     Macs list = {c.b().mac()};
                     for (uint8_t i = 0; i < 20; ++i) {
                       list.push_back({0x02, 0xfa, 0xce, 0x0d, 0, i});
                     }
-                    c.expect_no_error(c.b().ask(reserve_request(codec::rcmd::force_set, list)));
-                    c.expect_no_error(c.b().ask(reserve_request(codec::rcmd::force_set)));
+                    c.expect_no_error(c.b().ask(reserve_request(observer::rcmd::force_set, list)));
+                    c.expect_no_error(c.b().ask(reserve_request(observer::rcmd::force_set)));
                     for (const bool bare : {false, true}) {
-                      Frame f = reserve_request(codec::rcmd::read);
+                      Frame f = reserve_request(observer::rcmd::read);
                       const Exchange x = c.a().ask(bare ? f.unpadded() : f);
                       c.expect_field(x, F::reserve_count, 0);
                       c.expect_clean_padding(x);
@@ -643,7 +649,7 @@ void register_disk(Registry& r) {
             continue;
           }
           c.plant(c.b());
-          Frame f = codec::write_request(lba, sector_pattern(701, count));
+          Frame f = observer::write_request(lba, sector_pattern(701, count));
           f.cut(at::ata_data + carried);
           expect_clean(c, c.a().ask(f));
           expect_on_disk(c, c.a(), lba, there,
@@ -727,11 +733,11 @@ void register_disk(Registry& r) {
                   "A short reply right behind another host's long one carries nothing of it",
                   {"LEAK-PADDING", "LEAK-READ"}, {"leak-long-after-short"},
                   [](Context& c) {
-                    const std::vector<Frame> shorts = {config_request(codec::ccmd::read),
+                    const std::vector<Frame> shorts = {config_request(observer::ccmd::read),
                                                        read_request(c.target().sectors, 1),
                                                        header_only(0x77),
-                                                       mask_request(codec::mcmd::read),
-                                                       reserve_request(codec::rcmd::read),
+                                                       mask_request(observer::mcmd::read),
+                                                       reserve_request(observer::rcmd::read),
                                                        read_request(0, 0)};
                     const uint64_t lba = scratch_lba(c, 1);
                     c.plant(c.b());

@@ -9,13 +9,13 @@
 
 namespace conformance {
 
-using codec::Directive;
-using codec::mask_request;
-using codec::set;
-namespace at = codec::at;
-namespace dcmd = codec::dcmd;
-namespace mcmd = codec::mcmd;
-namespace aoe_error = codec::aoe_error;
+using observer::Directive;
+using observer::mask_request;
+using observer::set;
+namespace at = observer::at;
+namespace dcmd = observer::dcmd;
+namespace mcmd = observer::mcmd;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -43,14 +43,14 @@ std::string told(Macs macs) {
   std::string out = fmt::format("{} addresses", macs.size());
   constexpr size_t shown = 6;
   for (size_t i = 0; i < std::min(shown, macs.size()); ++i) {
-    out += (i == 0 ? ": " : ", ") + codec::to_string(macs[i]);
+    out += (i == 0 ? ": " : ", ") + observer::to_string(macs[i]);
   }
   return out + (macs.size() > shown ? ", ..." : "");
 }
 
 Macs list_in(const Bytes& reply) {
   Macs macs;
-  for (const Directive& d : codec::mask_list(reply).value_or(std::vector<Directive>{})) {
+  for (const Directive& d : observer::mask_list(reply).value_or(std::vector<Directive>{})) {
     macs.push_back(d.mac);
   }
   return macs;
@@ -74,7 +74,7 @@ void expect_same(Context& c, const Exchange& x, const Macs& got, Macs want,
                  const std::string& story) {
   std::sort(want.begin(), want.end());
   c.expect(got == want, x, story + ": " + told(want), told(got),
-           {codec::Mark(at::mask_list, want.size() * codec::kMaskEntryBytes)});
+           {observer::Mark(at::mask_list, want.size() * observer::kMaskEntryBytes)});
 }
 
 // The list as `who` reads it.
@@ -154,13 +154,13 @@ Macs plus(Macs macs, const Macs& more) {
 
 // --- Deviants. ---
 bool is_mask(const Bytes& q) {
-  return is_command(q, codec::command::mask) && q.size() >= at::mask_list;
+  return is_command(q, observer::command::mask) && q.size() >= at::mask_list;
 }
 bool is_edit(const Bytes& q) {
   return is_mask(q) && value_of(q, F::mask_mcmd) == mcmd::edit;
 }
 std::vector<Directive> directives_of(const Bytes& q) {
-  return codec::mask_list(q).value_or(std::vector<Directive>{});
+  return observer::mask_list(q).value_or(std::vector<Directive>{});
 }
 bool admitted(const Bytes& q, const ModelTarget& m) {
   Mac mac{};
@@ -203,7 +203,7 @@ Deviant lets_in(std::string name, std::string story, RequestTest when, bool answ
   return spoils(
       std::move(name), std::move(story),
       [when = std::move(when), answers_too](const Bytes& q, ModelTarget& m, const Forward& f) {
-        if (!codec::is_aoe(q) || admitted(q, m) || !when(q)) {
+        if (!observer::is_aoe(q) || admitted(q, m) || !when(q)) {
           return f(q);
         }
         const Macs kept = m.mask;
@@ -243,7 +243,7 @@ void register_editing(Registry& r) {
                       if (is_mask(q) && value_of(reply, F::mask_count) == 0 &&
                           value_of(reply, F::flag_error) == 0) {
                         set(reply, F::mask_count, 1);
-                        reply.resize(at::mask_list + codec::kMaskEntryBytes, 0);
+                        reply.resize(at::mask_list + observer::kMaskEntryBytes, 0);
                       }
                     }));
   r.add(mask_case("mask.read.empty", "An empty list is read as no addresses, without error",
@@ -583,7 +583,8 @@ void register_editing(Registry& r) {
       {"mask-zero-address-ends"},
       [](Context& c) {
         must_add(c, c.a(), keepers(c));
-        const Macs odd = {Mac{}, codec::kBroadcastMac, Mac{0x01, 0x80, 0xc2, 0, 0, 0}, nobody(1)};
+        const Macs odd = {Mac{}, observer::kBroadcastMac, Mac{0x01, 0x80, 0xc2, 0, 0, 0},
+                          nobody(1)};
         must_add(c, c.a(), odd);
         expect_mask(c, c.a(), plus(keepers(c), odd), "odd addresses were added");
         must_delete(c, c.a(), {odd[0], odd[1]});
@@ -594,8 +595,8 @@ void register_editing(Registry& r) {
   r.add(edits_request("mask-reserved-byte-is-command",
                       "reads a directive's command from its reserved byte as well", [](Bytes& q) {
                         if (is_edit(q)) {
-                          for (size_t i = at::mask_list; i + codec::kMaskEntryBytes <= q.size();
-                               i += codec::kMaskEntryBytes) {
+                          for (size_t i = at::mask_list; i + observer::kMaskEntryBytes <= q.size();
+                               i += observer::kMaskEntryBytes) {
                             q[i + 1] = static_cast<uint8_t>(q[i + 1] | q[i]);
                           }
                         }
@@ -754,10 +755,10 @@ void register_errors(Registry& r) {
                  Bytes changed = q;
                  if (is_edit(q)) {
                    while (changed.size() <
-                          at::mask_list + value_of(q, F::mask_count) * codec::kMaskEntryBytes) {
+                          at::mask_list + value_of(q, F::mask_count) * observer::kMaskEntryBytes) {
                      const Mac stale = nobody(static_cast<unsigned>(4000 + changed.size()));
-                     changed.resize((changed.size() - at::mask_list) / codec::kMaskEntryBytes *
-                                        codec::kMaskEntryBytes +
+                     changed.resize((changed.size() - at::mask_list) / observer::kMaskEntryBytes *
+                                        observer::kMaskEntryBytes +
                                     at::mask_list);
                      changed.insert(changed.end(), {0, dcmd::add});
                      changed.insert(changed.end(), stale.begin(), stale.end());
@@ -899,7 +900,7 @@ void register_full(Registry& r) {
                "looks for a host among the first sixteen addresses only",
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
                  Mac mac{};
-                 if (codec::is_aoe(q)) {
+                 if (observer::is_aoe(q)) {
                    std::copy_n(q.begin() + 6, mac.size(), mac.begin());
                  }
                  const auto it = std::find(m.mask.begin(), m.mask.end(), mac);
@@ -919,8 +920,8 @@ void register_full(Registry& r) {
                     list.push_back(c.c().mac());
                     must_add(c, c.a(), list);
                     for (Initiator* who : {&c.a(), &c.b(), &c.c()}) {
-                      c.expect_good_ata(who->ask(codec::read_request(0, 1)));
-                      c.expect_no_error(who->ask(codec::config_request(codec::ccmd::read)));
+                      c.expect_good_ata(who->ask(observer::read_request(0, 1)));
+                      c.expect_no_error(who->ask(observer::config_request(observer::ccmd::read)));
                     }
                   }));
 }
@@ -933,7 +934,7 @@ void lock_out_b(Context& c) {
 void register_lock(Registry& r) {
   r.add(ignores("mask-empty-admits-nobody-else", "an empty list admits only who emptied it",
                 [](const Bytes& q, const ModelTarget& m) {
-                  return m.mask.empty() && codec::is_aoe(q) && !is_mask(q) && q[6] == 0x02 &&
+                  return m.mask.empty() && observer::is_aoe(q) && !is_mask(q) && q[6] == 0x02 &&
                          q[8] == 0xa0;
                 }));
   r.add(mask_case("mask.empty.admits-everybody",
@@ -943,7 +944,7 @@ void register_lock(Registry& r) {
                     must_delete(c, c.a(), {c.prober_mac(), c.a().mac()});
                     expect_mask(c, c.b(), {}, "read by another host");
                     for (Initiator* who : {&c.a(), &c.b(), &c.c()}) {
-                      c.expect_good_ata(who->ask(codec::read_request(0, 1)));
+                      c.expect_good_ata(who->ask(observer::read_request(0, 1)));
                     }
                   }));
 
@@ -953,13 +954,13 @@ void register_lock(Registry& r) {
     Frame frame;
   };
   const std::vector<Locked> locked = {
-      {"ata", codec::command::ata, codec::read_request(0, 1)},
-      {"config", codec::command::config, codec::config_request(codec::ccmd::read)},
-      {"mask", codec::command::mask, mask_request(mcmd::read)},
-      {"reserve", codec::command::reserve, codec::reserve_request(codec::rcmd::read)},
-      {"extensions", codec::command::extension, codec::extension_request({"reset"})},
-      {"vendor", 0xf0, codec::header_only(0xf0)},
-      {"unknown-command", 0x42, codec::header_only(0x42)},
+      {"ata", observer::command::ata, observer::read_request(0, 1)},
+      {"config", observer::command::config, observer::config_request(observer::ccmd::read)},
+      {"mask", observer::command::mask, mask_request(mcmd::read)},
+      {"reserve", observer::command::reserve, observer::reserve_request(observer::rcmd::read)},
+      {"extensions", observer::command::extension, observer::extension_request({"reset"})},
+      {"vendor", 0xf0, observer::header_only(0xf0)},
+      {"unknown-command", 0x42, observer::header_only(0x42)},
   };
   for (const Locked& l : locked) {
     const std::string deviant = fmt::format("mask-answers-masked-{}", l.name);
@@ -982,8 +983,8 @@ void register_lock(Registry& r) {
                   "Who is not on the list does not find the target by a broadcast query, either",
                   {"MASK-LOCK"}, {"mask-answers-masked-discovery"}, [](Context& c) {
                     lock_out_b(c);
-                    c.expect_silence(c.b(), codec::config_request(codec::ccmd::read)
-                                                .dst(codec::kBroadcastMac)
+                    c.expect_silence(c.b(), observer::config_request(observer::ccmd::read)
+                                                .dst(observer::kBroadcastMac)
                                                 .set(F::shelf, 0xffff)
                                                 .set(F::slot, 0xff));
                   }));
@@ -997,28 +998,29 @@ void register_lock(Registry& r) {
                   "Who is not on the list gets no error reply for a wrong request, either",
                   {"MASK-LOCK"}, {"mask-answers-masked-errors"}, [](Context& c) {
                     lock_out_b(c);
-                    c.expect_silence(c.b(),
-                                     codec::config_request(codec::ccmd::read).set(F::version, 2));
+                    c.expect_silence(
+                        c.b(), observer::config_request(observer::ccmd::read).set(F::version, 2));
                     c.expect_silence(c.b(), mask_request(7));
-                    c.expect_silence(c.b(), codec::config_request(9));
-                    c.expect_silence(c.b(), codec::reserve_request(9));
-                    c.expect_silence(c.b(), codec::ata_request(0xff, 0, 0));
-                    c.expect_silence(c.b(), codec::read_request(c.target().sectors, 1));
+                    c.expect_silence(c.b(), observer::config_request(9));
+                    c.expect_silence(c.b(), observer::reserve_request(9));
+                    c.expect_silence(c.b(), observer::ata_request(0xff, 0, 0));
+                    c.expect_silence(c.b(), observer::read_request(c.target().sectors, 1));
                   }));
 
   r.add(lets_in(
       "mask-executes-masked-write", "carries out the writes of masked hosts without an answer",
       [](const Bytes& q) { return is_write_request(q); }, false));
-  Case write = mask_case("mask.silence.write-is-not-executed",
-                         "The write of a host that is not on the list is not carried out",
-                         {"MASK-LOCK"}, {"mask-executes-masked-write"}, [](Context& c) {
-                           const uint64_t lba = scratch_lba(c, 1);
-                           const Bytes there = sector_pattern(400);
-                           put_sectors(c, c.a(), lba, there);
-                           lock_out_b(c);
-                           c.expect_silence(c.b(), codec::write_request(lba, sector_pattern(401)));
-                           expect_on_disk(c, c.a(), lba, there, "after a masked host's write");
-                         });
+  Case write =
+      mask_case("mask.silence.write-is-not-executed",
+                "The write of a host that is not on the list is not carried out", {"MASK-LOCK"},
+                {"mask-executes-masked-write"}, [](Context& c) {
+                  const uint64_t lba = scratch_lba(c, 1);
+                  const Bytes there = sector_pattern(400);
+                  put_sectors(c, c.a(), lba, there);
+                  lock_out_b(c);
+                  c.expect_silence(c.b(), observer::write_request(lba, sector_pattern(401)));
+                  expect_on_disk(c, c.a(), lba, there, "after a masked host's write");
+                });
   write.needs.push_back(Need::write);
   r.add(write);
   r.add(lets_in(
@@ -1030,38 +1032,39 @@ void register_lock(Registry& r) {
         lock_out_b(c);
         c.expect_silence(c.b(), mask_request(mcmd::edit, directives(dcmd::add, {c.b().mac()})));
         expect_mask(c, c.a(), keepers(c), "after a masked host's edit");
-        c.expect_silence(c.b(), codec::read_request(0, 1));
+        c.expect_silence(c.b(), observer::read_request(0, 1));
       }));
   r.add(lets_in(
       "mask-executes-masked-reserve",
       "carries out the reservations of masked hosts without an answer",
-      [](const Bytes& q) { return is_command(q, codec::command::reserve); }, false));
+      [](const Bytes& q) { return is_command(q, observer::command::reserve); }, false));
   r.add(mask_case("mask.silence.reserve-is-not-executed",
                   "A host that is not on the list cannot reserve the target", {"MASK-LOCK"},
                   {"mask-executes-masked-reserve"}, [](Context& c) {
                     lock_out_b(c);
                     c.after([&c] {
-                      c.a().send(codec::reserve_request(codec::rcmd::force_set));
+                      c.a().send(observer::reserve_request(observer::rcmd::force_set));
                       c.a().collect(1, c.patience_ns());
                     });
-                    c.expect_silence(c.b(),
-                                     codec::reserve_request(codec::rcmd::force_set, {c.b().mac()}));
-                    c.expect_good_ata(c.a().ask(codec::read_request(0, 1)));
+                    c.expect_silence(
+                        c.b(), observer::reserve_request(observer::rcmd::force_set, {c.b().mac()}));
+                    c.expect_good_ata(c.a().ask(observer::read_request(0, 1)));
                   }));
   r.add(lets_in(
       "mask-executes-masked-config",
       "carries out the config sets of masked hosts without an answer",
-      [](const Bytes& q) { return is_command(q, codec::command::config); }, false));
+      [](const Bytes& q) { return is_command(q, observer::command::config); }, false));
   Case config = mask_case(
       "mask.silence.config-is-not-executed",
       "A host that is not on the list cannot set the config string", {"MASK-LOCK"},
       {"mask-executes-masked-config"}, [](Context& c) {
-        const Exchange before = c.a().ask(codec::config_request(codec::ccmd::read));
+        const Exchange before = c.a().ask(observer::config_request(observer::ccmd::read));
         c.expect_no_error(before);
         lock_out_b(c);
-        c.expect_silence(c.b(), codec::config_request(codec::ccmd::force_set, "by a masked host"));
-        c.expect_config_string(c.a().ask(codec::config_request(codec::ccmd::read)),
-                               BytesView(*codec::config_string(*before.reply)));
+        c.expect_silence(c.b(),
+                         observer::config_request(observer::ccmd::force_set, "by a masked host"));
+        c.expect_config_string(c.a().ask(observer::config_request(observer::ccmd::read)),
+                               BytesView(*observer::config_string(*before.reply)));
       });
   config.needs.push_back(Need::config);
   r.add(config);
@@ -1070,7 +1073,7 @@ void register_lock(Registry& r) {
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
                  Bytes changed = q;
                  for (const Mac& mac : m.mask) {
-                   if (codec::is_aoe(q) &&
+                   if (observer::is_aoe(q) &&
                        std::equal(mac.begin(), mac.begin() + 5, q.begin() + 6)) {
                      std::copy(mac.begin(), mac.end(), changed.begin() + 6);
                    }
@@ -1085,7 +1088,8 @@ void register_lock(Registry& r) {
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
                  Bytes changed = q;
                  for (const Mac& mac : m.mask) {
-                   if (codec::is_aoe(q) && std::equal(mac.begin() + 2, mac.end(), q.begin() + 8)) {
+                   if (observer::is_aoe(q) &&
+                       std::equal(mac.begin() + 2, mac.end(), q.begin() + 8)) {
                      std::copy(mac.begin(), mac.end(), changed.begin() + 6);
                    }
                  }
@@ -1105,8 +1109,8 @@ void register_lock(Registry& r) {
                       list.push_back(near);
                     }
                     must_add(c, c.a(), list);
-                    c.expect_silence(c.b(), codec::config_request(codec::ccmd::read));
-                    c.expect_silence(c.b(), codec::read_request(0, 1));
+                    c.expect_silence(c.b(), observer::config_request(observer::ccmd::read));
+                    c.expect_silence(c.b(), observer::read_request(0, 1));
                   }));
 
   r.add(ignores("mask-lockout-unanswered",
@@ -1149,9 +1153,9 @@ void register_lock(Registry& r) {
                     } else {
                       c.expect_answer(x);
                     }
-                    c.expect_silence(c.a(), codec::read_request(0, 1));
+                    c.expect_silence(c.a(), observer::read_request(0, 1));
                     must_add(c, c.b(), {c.a().mac()});
-                    c.expect_good_ata(c.a().ask(codec::read_request(0, 1)));
+                    c.expect_good_ata(c.a().ask(observer::read_request(0, 1)));
                   }));
   r.add(ignores("mask-only-founder-edits", "lets only the first address of the list edit it",
                 [](const Bytes& q, const ModelTarget& m) {
@@ -1178,9 +1182,9 @@ void register_lock(Registry& r) {
                   {"mask-only-b-lets-all-in"}, [](Context& c) {
                     must_add(c, c.a(), {c.b().mac()});
                     c.barrier_by(c.b());
-                    c.expect_silence(c.a(), codec::read_request(0, 1));
-                    c.expect_silence(c.c(), codec::config_request(codec::ccmd::read));
-                    c.expect_good_ata(c.b().ask(codec::read_request(0, 1)));
+                    c.expect_silence(c.a(), observer::read_request(0, 1));
+                    c.expect_silence(c.c(), observer::config_request(observer::ccmd::read));
+                    c.expect_good_ata(c.b().ask(observer::read_request(0, 1)));
                     expect_mask(c, c.b(), {c.b().mac()}, "the list of one");
                   }));
 

@@ -14,7 +14,7 @@
 
 namespace conformance::negotiation {
 
-using codec::Order;
+using observer::Order;
 using Strings = std::vector<std::string>;
 
 inline std::string upper(std::string text) {
@@ -38,7 +38,7 @@ inline std::string lower(std::string text) {
 inline std::string joined(const Strings& strings) {
   std::string out;
   for (const std::string& s : strings) {
-    out += (out.empty() ? "" : " ") + codec::quoted(s, 40);
+    out += (out.empty() ? "" : " ") + observer::quoted(s, 40);
   }
   return out.empty() ? "(no strings)" : out;
 }
@@ -49,14 +49,14 @@ inline bool offers(const Context& t, const std::string& name) {
 }
 
 inline Frame table(const Context& t, const Strings& strings) {
-  return codec::extension_request(strings, t.target().ext_order);
+  return observer::extension_request(strings, t.target().ext_order);
 }
 
 // The strings of a reply; fails the case when it is not a table in the byte order that was asked
 // in.
 inline Strings strings_of(Context& t, const Exchange& x, Order order) {
   t.expect_no_error(x);
-  const auto reply = codec::ext_table(*x.reply, order);
+  const auto reply = observer::ext_table(*x.reply, order);
   t.expect(reply.has_value(), x,
            fmt::format("a table in the byte order of the request ({}-endian), ended by two NULs",
                        order == Order::little ? "little" : "big"),
@@ -71,14 +71,16 @@ inline Strings strings_of(Context& t, const Exchange& x) {
 // The reply is the request's table, of the same length, with just these strings.
 inline void expect_table(Context& t, const Exchange& x, const Strings& wanted, Order order) {
   const Strings got = strings_of(t, x, order);
-  const size_t length = order == Order::little ? codec::load_le(x.request, codec::at::argument, 2)
-                                               : codec::load_be(x.request, codec::at::argument, 2);
-  const size_t replied = order == Order::little ? codec::load_le(*x.reply, codec::at::argument, 2)
-                                                : codec::load_be(*x.reply, codec::at::argument, 2);
+  const size_t length = order == Order::little
+                            ? observer::load_le(x.request, observer::at::argument, 2)
+                            : observer::load_be(x.request, observer::at::argument, 2);
+  const size_t replied = order == Order::little
+                             ? observer::load_le(*x.reply, observer::at::argument, 2)
+                             : observer::load_be(*x.reply, observer::at::argument, 2);
   t.expect(replied == length, x, fmt::format("the table keeps its length, {} bytes", length),
            fmt::format("{} bytes", replied), {F::ext_length});
   t.expect(got == wanted, x, "the table comes back as " + joined(wanted), joined(got),
-           {codec::Mark(codec::at::ext_table, length)});
+           {observer::Mark(observer::at::ext_table, length)});
 }
 
 inline void expect_table(Context& t, const Exchange& x, const Strings& wanted) {
@@ -97,10 +99,10 @@ inline void negotiate(Context& t, Initiator& who, const Strings& names) {
 // How many replies a read of sector 0 with one further read of sector 0 brings: 2 when
 // coalesced_read is active for the asker, 1 when it is not and byte 36 is padding.
 inline size_t replies_to_coalesced(Context& t, Initiator& who) {
-  Frame read = codec::read_request(0, 1);
+  Frame read = observer::read_request(0, 1);
   const uint32_t tags[2] = {who.next_tag(), who.next_tag()};
   read.set(F::tag, tags[0]);
-  codec::add_coalesced(read, {{tags[1], 0, 1}});
+  observer::add_coalesced(read, {{tags[1], 0, 1}});
   who.collect(SIZE_MAX, 0);
   who.send(read);
   size_t got = who.collect(1, t.patience_ns()).size();
@@ -135,10 +137,10 @@ inline uint64_t scratch_sector(const Context& t, uint64_t index) {
 inline Bytes sector_of(const std::string& text, size_t sectors = 1) {
   Bytes data;
   const std::string piece = "<" + text + ">";
-  while (data.size() < sectors * codec::kSectorBytes) {
+  while (data.size() < sectors * observer::kSectorBytes) {
     data.insert(data.end(), piece.begin(), piece.end());
   }
-  data.resize(sectors * codec::kSectorBytes);
+  data.resize(sectors * observer::kSectorBytes);
   return data;
 }
 
@@ -181,10 +183,10 @@ class Counter {
 
   // A write under the given value of the counter, new or old.
   Exchange write(uint64_t lba, BytesView data, uint32_t value) {
-    return who_.ask(stamp(codec::write_request(lba, data), value));
+    return who_.ask(stamp(observer::write_request(lba, data), value));
   }
   Exchange write_once(uint64_t lba, BytesView data, uint32_t value) {
-    return who_.ask_once(stamp(codec::write_request(lba, data), value));
+    return who_.ask_once(stamp(observer::write_request(lba, data), value));
   }
   // A new write; returns its value.
   uint32_t write_new(uint64_t lba, BytesView data) {
@@ -193,7 +195,7 @@ class Counter {
     return value;
   }
   Exchange read(uint64_t lba, uint8_t count = 1) {
-    return who_.ask(stamp(codec::read_request(lba, count), take()));
+    return who_.ask(stamp(observer::read_request(lba, count), take()));
   }
 
   // What the sector holds, by a read with the next value.
@@ -202,8 +204,9 @@ class Counter {
     t_.expect_good_ata(x);
     const Bytes got = x.data();
     if (!std::equal(got.begin(), got.end(), data.begin(), data.end())) {
-      t_.fail(headline, fmt::format("sector {} holds {}", lba, codec::quoted(data, 24)),
-              codec::quoted(got, 24), &x, {codec::Mark(codec::at::ata_data, codec::kSectorBytes)});
+      t_.fail(headline, fmt::format("sector {} holds {}", lba, observer::quoted(data, 24)),
+              observer::quoted(got, 24), &x,
+              {observer::Mark(observer::at::ata_data, observer::kSectorBytes)});
     }
   }
 
@@ -219,7 +222,8 @@ class Counter {
       std::map<uint32_t, Bytes> pending;
       for (uint32_t i = 0; i < std::min(outstanding, count); ++i) {
         const uint32_t value = take();
-        Bytes bytes = who_.stamp(stamp(codec::write_request(lba + value % sectors, data), value));
+        Bytes bytes =
+            who_.stamp(stamp(observer::write_request(lba + value % sectors, data), value));
         pending.emplace(wire(value), std::move(bytes));
       }
       count -= static_cast<uint32_t>(pending.size());
@@ -232,7 +236,7 @@ class Counter {
           who_.send_bytes(bytes);
         }
         for (const auto& reply : who_.collect(pending.size(), t_.patience_ns())) {
-          pending.erase(static_cast<uint32_t>(codec::get(reply.bytes, F::tag).value_or(0)));
+          pending.erase(static_cast<uint32_t>(observer::get(reply.bytes, F::tag).value_or(0)));
         }
       }
     }
@@ -261,40 +265,41 @@ inline Mac source_of(const Bytes& frame) {
 }
 
 inline bool is_command(const Bytes& frame, uint8_t command) {
-  return codec::is_aoe(frame) && codec::get(frame, F::command) == command;
+  return observer::is_aoe(frame) && observer::get(frame, F::command) == command;
 }
 
 inline bool is_table(const Bytes& frame) {
-  return is_command(frame, codec::command::extension);
+  return is_command(frame, observer::command::extension);
 }
 
 inline bool is_write(const Bytes& frame) {
-  return is_command(frame, codec::command::ata) && frame.size() >= codec::at::ata_data &&
-         codec::is_ata_write(static_cast<uint8_t>(*codec::get(frame, F::ata_command)));
+  return is_command(frame, observer::command::ata) && frame.size() >= observer::at::ata_data &&
+         observer::is_ata_write(static_cast<uint8_t>(*observer::get(frame, F::ata_command)));
 }
 
 inline bool is_read(const Bytes& frame) {
-  return is_command(frame, codec::command::ata) && frame.size() >= codec::at::ata_data &&
-         codec::is_ata_read(static_cast<uint8_t>(*codec::get(frame, F::ata_command)));
+  return is_command(frame, observer::command::ata) && frame.size() >= observer::at::ata_data &&
+         observer::is_ata_read(static_cast<uint8_t>(*observer::get(frame, F::ata_command)));
 }
 
 inline bool names(const Bytes& frame, const std::string& feature) {
-  const auto asked = is_table(frame) ? codec::ext_table(frame) : std::nullopt;
+  const auto asked = is_table(frame) ? observer::ext_table(frame) : std::nullopt;
   return asked && std::any_of(asked->strings.begin(), asked->strings.end(),
                               [&](const std::string& s) { return lower(s) == feature; });
 }
 
 // The table of a frame, changed; its length follows.
 inline void edit_table(Bytes& frame, const std::function<void(Strings&)>& edit) {
-  const auto now = is_table(frame) ? codec::ext_table(frame) : std::nullopt;
+  const auto now = is_table(frame) ? observer::ext_table(frame) : std::nullopt;
   if (!now) {
     return;
   }
   Strings strings = now->strings;
   edit(strings);
-  const Frame rebuilt = codec::extension_request(strings, now->order);
-  frame.resize(codec::at::argument);
-  frame.insert(frame.end(), rebuilt.bytes().begin() + codec::at::argument, rebuilt.bytes().end());
+  const Frame rebuilt = observer::extension_request(strings, now->order);
+  frame.resize(observer::at::argument);
+  frame.insert(frame.end(), rebuilt.bytes().begin() + observer::at::argument,
+               rebuilt.bytes().end());
 }
 
 // A deviant that changes the strings of the replies.
@@ -313,7 +318,7 @@ inline Deviant afterwards(std::string name, std::string story,
       std::move(name), std::move(story),
       [spoil = std::move(spoil)](const Bytes& request, ModelTarget& model, const Forward& forward) {
         Answers answers = forward(request);
-        if (request.size() >= codec::at::argument) {
+        if (request.size() >= observer::at::argument) {
           spoil(request, model, model.sessions[source_of(request)]);
         }
         return answers;
@@ -326,7 +331,7 @@ inline Deviant beforehand(std::string name, std::string story,
   return deviants::spoils(
       std::move(name), std::move(story),
       [spoil = std::move(spoil)](const Bytes& request, ModelTarget& model, const Forward& forward) {
-        if (request.size() >= codec::at::argument) {
+        if (request.size() >= observer::at::argument) {
           spoil(request, model, model.sessions[source_of(request)]);
         }
         return forward(request);

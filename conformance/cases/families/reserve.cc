@@ -8,13 +8,13 @@
 
 namespace conformance {
 
-using codec::get;
-using codec::read_request;
-using codec::reserve_request;
-using codec::set;
-namespace at = codec::at;
-namespace rcmd = codec::rcmd;
-namespace aoe_error = codec::aoe_error;
+using observer::get;
+using observer::read_request;
+using observer::reserve_request;
+using observer::set;
+namespace at = observer::at;
+namespace rcmd = observer::rcmd;
+namespace aoe_error = observer::aoe_error;
 
 namespace {
 
@@ -28,7 +28,7 @@ std::string told(const Macs& macs) {
   std::string out = fmt::format("{} addresses", macs.size());
   constexpr size_t shown = 6;
   for (size_t i = 0; i < std::min(shown, macs.size()); ++i) {
-    out += (i == 0 ? ": " : ", ") + codec::to_string(macs[i]);
+    out += (i == 0 ? ": " : ", ") + observer::to_string(macs[i]);
   }
   return out + (macs.size() > shown ? ", ..." : "");
 }
@@ -43,11 +43,11 @@ void expect_list(Context& c, const Exchange& x, const Macs& want, const std::str
   c.expect_answer(x);
   c.expect(x.reply->size() >= at::reserve_list, x, "a reply with the fields of a reserve list",
            fmt::format("{} bytes", x.reply->size()));
-  const Macs got = codec::reserve_list(*x.reply).value_or(Macs{});
+  const Macs got = observer::reserve_list(*x.reply).value_or(Macs{});
   c.expect(got.size() == x.field(F::reserve_count), x, "as many addresses as the count says",
            fmt::format("{} of {}", got.size(), x.field(F::reserve_count)), {F::reserve_count});
   c.expect(sorted(got) == sorted(want), x, story + ": " + told(want), told(got),
-           {codec::Mark(at::reserve_list, want.size() * codec::kReserveEntryBytes)});
+           {observer::Mark(at::reserve_list, want.size() * observer::kReserveEntryBytes)});
 }
 
 void expect_reserved(Context& c, Initiator& who, const Macs& want, const std::string& story) {
@@ -67,7 +67,7 @@ void begin(Context& c) {
   const Exchange x = c.a().ask(reserve_request(rcmd::read));
   c.unsupported_if_refused(x, true);
   c.expect_no_error(x);
-  const Macs before = codec::reserve_list(*x.reply).value_or(Macs{});
+  const Macs before = observer::reserve_list(*x.reply).value_or(Macs{});
   const auto put = [&c](const Macs& macs) {
     const Bytes sent = c.a().send(reserve_request(rcmd::force_set, macs));
     c.a().await_tag(static_cast<uint32_t>(value_of(sent, F::tag)), c.patience_ns());
@@ -97,7 +97,7 @@ Case reserve_case(std::string id, std::string title, std::vector<std::string> cl
 
 // --- Deviants. ---
 bool is_reserve(const Bytes& q) {
-  return is_command(q, codec::command::reserve) && q.size() >= at::reserve_list;
+  return is_command(q, observer::command::reserve) && q.size() >= at::reserve_list;
 }
 bool is_set(const Bytes& q) {
   return is_reserve(q) && value_of(q, F::reserve_rcmd) == rcmd::set;
@@ -131,7 +131,7 @@ Deviant after_set(
 Deviant forgets_for(std::string name, std::string story, RequestTest when) {
   return spoils(std::move(name), std::move(story),
                 [when = std::move(when)](const Bytes& q, ModelTarget& m, const Forward& f) {
-                  if (!codec::is_aoe(q) || !when(q)) {
+                  if (!observer::is_aoe(q) || !when(q)) {
                     return f(q);
                   }
                   const Macs kept = m.reserved;
@@ -144,7 +144,7 @@ Deviant forgets_for(std::string name, std::string story, RequestTest when) {
 Deviant refuses_while_reserved(std::string name, std::string story, RequestTest when) {
   return spoils(std::move(name), std::move(story),
                 [when = std::move(when)](const Bytes& q, ModelTarget& m, const Forward& f) {
-                  return codec::is_aoe(q) && !codec::is_reply(q) && !m.reserved.empty() &&
+                  return observer::is_aoe(q) && !observer::is_reply(q) && !m.reserved.empty() &&
                                  !holds(m, q) && when(q)
                              ? Answers{{m.error_reply(q, aoe_error::reserved, q.size()), 0}}
                              : f(q);
@@ -156,7 +156,7 @@ void register_list(Registry& r) {
                     [](const Bytes& q, Bytes& reply) {
                       if (is_reserve(q) && value_of(reply, F::reserve_count) == 0) {
                         set(reply, F::reserve_count, 1);
-                        reply.resize(at::reserve_list + codec::kReserveEntryBytes, 0);
+                        reply.resize(at::reserve_list + observer::kReserveEntryBytes, 0);
                       }
                     }));
   r.add(reserve_case("reserve.read.empty", "With nothing reserved a read brings no addresses",
@@ -225,7 +225,7 @@ void register_list(Registry& r) {
   r.add(after_set("reserve-refused-set-carried-out", "refuses a set and carries it out",
                   [](const Bytes& q, ModelTarget& m, const Macs&, Answers& answers) {
                     if (value_of(answers[0].bytes, F::error) == aoe_error::reserved) {
-                      m.reserved = *codec::reserve_list(q);
+                      m.reserved = *observer::reserve_list(q);
                     }
                   }));
   r.add(edits_reply("reserve-refused-without-code", "refuses a set with error 2",
@@ -412,8 +412,8 @@ void register_list(Registry& r) {
                [](const Bytes& q, ModelTarget&, const Forward& f) {
                  Bytes changed = q;
                  if (is_set(q) || is_force(q)) {
-                   const size_t want =
-                       at::reserve_list + value_of(q, F::reserve_count) * codec::kReserveEntryBytes;
+                   const size_t want = at::reserve_list +
+                                       value_of(q, F::reserve_count) * observer::kReserveEntryBytes;
                    for (uint8_t stale = 1; changed.size() < want; ++stale) {
                      changed.push_back(stale);
                    }
@@ -440,10 +440,11 @@ void register_list(Registry& r) {
                                  seen::no_error));
             const Exchange now = c.a().ask(reserve_request(rcmd::read));
             c.expect_no_error(now);
-            for (const Mac& mac : codec::reserve_list(*now.reply).value_or(Macs{})) {
+            for (const Mac& mac : observer::reserve_list(*now.reply).value_or(Macs{})) {
               c.expect(mac == c.a().mac() || mac == Mac{}, now,
                        "no address but the one that the frame carries (or its zero padding)",
-                       codec::to_string(mac), {codec::Mark(at::reserve_list, now.reply->size())});
+                       observer::to_string(mac),
+                       {observer::Mark(at::reserve_list, now.reply->size())});
             }
             c.expect_no_error(c.a().ask(reserve_request(rcmd::force_set)));
           }
@@ -462,8 +463,8 @@ void register_list(Registry& r) {
       "reserve.set.longest-list",
       "A list as long as frame and count allow is kept as a whole or refused as a whole",
       {"RES-SET"}, {"reserve-long-list-cut"}, [](Context& c) {
-        const size_t room =
-            (std::min<size_t>(c.frame_max(), 1514) - at::reserve_list) / codec::kReserveEntryBytes;
+        const size_t room = (std::min<size_t>(c.frame_max(), 1514) - at::reserve_list) /
+                            observer::kReserveEntryBytes;
         for (const size_t n : {size_t{64}, size_t{128}, size_t{200}, std::min<size_t>(room, 247),
                                std::min<size_t>(room, 255)}) {
           must_set(c, c.a(), {c.a().mac()});
@@ -514,7 +515,7 @@ void register_lock(Registry& r) {
           for (Initiator* who : {&c.b(), &c.c()}) {
             const Exchange x = who->ask(read_request(0, 1, wide));
             c.expect_error(x, aoe_error::reserved);
-            c.expect(x.reply->size() <= codec::kMinFrameBytes, x, "no data",
+            c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "no data",
                      fmt::format("{} bytes", x.reply->size()));
           }
         }
@@ -540,11 +541,11 @@ void register_lock(Registry& r) {
         put_sectors(c, c.a(), lba, there);
         must_set(c, c.a(), {c.a().mac()});
         for (const bool wide : {false, true}) {
-          c.expect_error(c.b().ask(codec::write_request(lba, sector_pattern(501), wide)),
+          c.expect_error(c.b().ask(observer::write_request(lba, sector_pattern(501), wide)),
                          aoe_error::reserved);
         }
         c.expect_error(
-            c.b().ask(codec::write_request(lba, sector_pattern(502)).set(F::ata_flag_async, 1)),
+            c.b().ask(observer::write_request(lba, sector_pattern(502)).set(F::ata_flag_async, 1)),
             aoe_error::reserved);
         expect_on_disk(c, c.a(), lba, there, "after refused writes");
         must_set(c, c.a(), {});
@@ -554,7 +555,7 @@ void register_lock(Registry& r) {
   r.add(write);
   r.add(forgets_for("reserve-flush-open", "flushes for others", [](const Bytes& q) {
     return is_ata_request(q) &&
-           (ata_code(q) == codec::ata::flush || ata_code(q) == codec::ata::check_power);
+           (ata_code(q) == observer::ata::flush || ata_code(q) == observer::ata::check_power);
   }));
   r.add(reserve_case(
       "reserve.ata.flush-and-power-refused",
@@ -562,8 +563,8 @@ void register_lock(Registry& r) {
       {"reserve-flush-open"},
       [](Context& c) {
         must_set(c, c.a(), {c.a().mac()});
-        for (const Frame& f : {codec::flush_request(false), codec::flush_request(true),
-                               codec::ata_request(codec::ata::check_power, 0, 0)}) {
+        for (const Frame& f : {observer::flush_request(false), observer::flush_request(true),
+                               observer::ata_request(observer::ata::check_power, 0, 0)}) {
           c.judge(c.b().ask(f),
                   Outcomes()
                       .pass("error 6", seen::aoe_error(aoe_error::reserved))
@@ -583,22 +584,22 @@ void register_lock(Registry& r) {
                      "While reserved, an unknown ATA command of another host gets error 6 or ABRT",
                      {"RES-ATA"}, {"reserve-unknown-ata-silent"}, [](Context& c) {
                        must_set(c, c.a(), {c.a().mac()});
-                       c.judge(c.b().ask(codec::ata_request(0xff, 0, 0)),
+                       c.judge(c.b().ask(observer::ata_request(0xff, 0, 0)),
                                Outcomes()
                                    .pass("error 6", seen::aoe_error(aoe_error::reserved))
                                    .pass("ABRT", seen::ata_abort));
                      }));
   r.add(refuses_while_reserved(
       "reserve-identify-refused", "keeps others from identify",
-      [](const Bytes& q) { return is_ata_request(q) && ata_code(q) == codec::ata::identify; }));
+      [](const Bytes& q) { return is_ata_request(q) && ata_code(q) == observer::ata::identify; }));
   r.add(reserve_case("reserve.ata.identify-stays-open",
                      "While reserved, identify is served to everybody", {"RES-OPEN"},
                      {"reserve-identify-refused"}, [](Context& c) {
                        must_set(c, c.a(), {c.a().mac()});
                        for (Initiator* who : {&c.a(), &c.b(), &c.c()}) {
-                         const Exchange x = who->ask(codec::identify_request());
+                         const Exchange x = who->ask(observer::identify_request());
                          c.expect_good_ata(x);
-                         c.expect(x.data().size() == codec::kSectorBytes, x, "512 bytes",
+                         c.expect(x.data().size() == observer::kSectorBytes, x, "512 bytes",
                                   fmt::format("{}", x.data().size()));
                        }
                      }));
@@ -632,25 +633,27 @@ void register_lock(Registry& r) {
   };
   const std::vector<Open> open = {
       {"config-read",
-       codec::command::config,
-       [](Context&) { return codec::config_request(codec::ccmd::read); },
+       observer::command::config,
+       [](Context&) { return observer::config_request(observer::ccmd::read); },
        {}},
       {"config-set",
-       codec::command::config,
-       [](Context&) { return codec::config_request(codec::ccmd::force_set, "while reserved"); },
+       observer::command::config,
+       [](Context&) {
+         return observer::config_request(observer::ccmd::force_set, "while reserved");
+       },
        {Need::config}},
       {"mask-read",
-       codec::command::mask,
-       [](Context&) { return codec::mask_request(codec::mcmd::read); },
+       observer::command::mask,
+       [](Context&) { return observer::mask_request(observer::mcmd::read); },
        {}},
       {"mask-edit",
-       codec::command::mask,
+       observer::command::mask,
        [](Context&) {
-         return codec::mask_request(codec::mcmd::edit, {{0, codec::dcmd::del, nobody(9)}});
+         return observer::mask_request(observer::mcmd::edit, {{0, observer::dcmd::del, nobody(9)}});
        },
        {}},
       {"reserve-read",
-       codec::command::reserve,
+       observer::command::reserve,
        [](Context&) { return reserve_request(rcmd::read); },
        {}},
   };
@@ -662,9 +665,9 @@ void register_lock(Registry& r) {
                                    if (value_of(q, F::command) != command) {
                                      return false;
                                    }
-                                   const uint64_t code = command == codec::command::config
+                                   const uint64_t code = command == observer::command::config
                                                              ? value_of(q, F::cfg_ccmd)
-                                                         : command == codec::command::mask
+                                                         : command == observer::command::mask
                                                              ? value_of(q, F::mask_mcmd)
                                                              : value_of(q, F::reserve_rcmd);
                                    return (code != 0) == sub;
@@ -684,16 +687,17 @@ void register_lock(Registry& r) {
   }
   r.add(ignores("reserve-hides-from-discovery", "is not found by others while it is reserved",
                 [](const Bytes& q, const ModelTarget& m) {
-                  return is_command(q, codec::command::config) && value_of(q, F::shelf) == 0xffff &&
-                         !m.reserved.empty() && !holds(m, q);
+                  return is_command(q, observer::command::config) &&
+                         value_of(q, F::shelf) == 0xffff && !m.reserved.empty() && !holds(m, q);
                 }));
-  r.add(reserve_case(
-      "reserve.open.discovery", "While reserved, other hosts find the target by a broadcast query",
-      {"RES-OPEN"}, {"reserve-hides-from-discovery"}, [](Context& c) {
-        must_set(c, c.a(), {c.a().mac()});
-        c.expect_no_error(c.b().ask(
-            codec::config_request(codec::ccmd::read).set(F::shelf, 0xffff).set(F::slot, 0xff)));
-      }));
+  r.add(reserve_case("reserve.open.discovery",
+                     "While reserved, other hosts find the target by a broadcast query",
+                     {"RES-OPEN"}, {"reserve-hides-from-discovery"}, [](Context& c) {
+                       must_set(c, c.a(), {c.a().mac()});
+                       c.expect_no_error(c.b().ask(observer::config_request(observer::ccmd::read)
+                                                       .set(F::shelf, 0xffff)
+                                                       .set(F::slot, 0xff)));
+                     }));
 
   r.add(spoils("reserve-first-holder-only", "serves the first address of the list only",
                [](const Bytes& q, ModelTarget& m, const Forward& f) {
@@ -756,7 +760,7 @@ void register_lock(Registry& r) {
                     [](const Bytes& q, Bytes& reply) {
                       (void)q;
                       if (value_of(reply, F::error) == aoe_error::reserved &&
-                          value_of(reply, F::command) == codec::command::ata) {
+                          value_of(reply, F::command) == observer::command::ata) {
                         set(reply, F::flag_error, 0);
                       }
                     }));

@@ -70,7 +70,7 @@ Fate fate_of(Context& t, Counter& c, uint64_t lba, uint32_t value) {
   t.expect_good_ata(after);
   const Bytes got = after.data();
   t.expect(got == before || got == late, after, "what one of the two writes wrote",
-           codec::quoted(got, 24));
+           observer::quoted(got, 24));
   if (got == late) {
     t.expect(x.answered(), x, "an answer to a write that is performed", "silence");
     return Fate::performed;
@@ -86,7 +86,7 @@ bool windowed(const Session& s) {
 }
 
 uint32_t serial_in(const Bytes& q, const Session& s) {
-  return ModelTarget::serial_of(s, static_cast<uint32_t>(*codec::get(q, F::tag)));
+  return ModelTarget::serial_of(s, static_cast<uint32_t>(*observer::get(q, F::tag)));
 }
 
 bool is_duplicate(const Bytes& q, ModelTarget& model) {
@@ -99,12 +99,12 @@ bool is_duplicate(const Bytes& q, ModelTarget& model) {
 
 // The reply to a write that the target takes for done.
 Answers as_done(const Bytes& q, const ModelTarget& model) {
-  Bytes reply = model.reply_to(q, codec::at::ata_data);
-  std::copy_n(q.begin() + codec::at::argument, codec::at::ata_data - codec::at::argument,
-              reply.begin() + codec::at::argument);
-  codec::set(reply, F::ata_error, 0);
-  codec::set(reply, F::ata_count, 0);
-  codec::set(reply, F::ata_status, codec::ata::status_drdy);
+  Bytes reply = model.reply_to(q, observer::at::ata_data);
+  std::copy_n(q.begin() + observer::at::argument, observer::at::ata_data - observer::at::argument,
+              reply.begin() + observer::at::argument);
+  observer::set(reply, F::ata_error, 0);
+  observer::set(reply, F::ata_count, 0);
+  observer::set(reply, F::ata_status, observer::ata::status_drdy);
   return {{reply, 0}};
 }
 
@@ -274,15 +274,16 @@ void add_duplicates(Registry& r) {
   r.add(edits_duplicates("tag-dup-count-not-zero",
                          "answers a duplicate with the request's sector count",
                          [](const Bytes& q, Bytes& reply) {
-                           codec::set(reply, F::ata_count, *codec::get(q, F::ata_count));
+                           observer::set(reply, F::ata_count, *observer::get(q, F::ata_count));
                          }));
   r.add(edits_duplicates("tag-dup-refused", "answers a duplicate with error 2",
                          [](const Bytes&, Bytes& reply) {
-                           codec::set(reply, F::flag_error, 1);
-                           codec::set(reply, F::error, codec::aoe_error::bad_argument);
+                           observer::set(reply, F::flag_error, 1);
+                           observer::set(reply, F::error, observer::aoe_error::bad_argument);
                          }));
-  r.add(edits_duplicates("tag-dup-not-ready", "answers a duplicate with status 0",
-                         [](const Bytes&, Bytes& reply) { codec::set(reply, F::ata_status, 0); }));
+  r.add(
+      edits_duplicates("tag-dup-not-ready", "answers a duplicate with status 0",
+                       [](const Bytes&, Bytes& reply) { observer::set(reply, F::ata_status, 0); }));
   add_both(
       r,
       {
@@ -298,8 +299,8 @@ void add_duplicates(Registry& r) {
         const uint32_t value = c.write_new(lba, sector_of("original"));
         const Exchange x = c.write(lba, sector_of("duplicate"), value);
         t.expect_no_error(x);
-        t.expect_field(x, F::command, codec::command::ata);
-        t.expect_field(x, F::ata_status, codec::ata::status_drdy);
+        t.expect_field(x, F::command, observer::command::ata);
+        t.expect_field(x, F::ata_status, observer::ata::status_drdy);
         t.expect_field(x, F::ata_error, 0);
         t.expect_field(x, F::ata_count, 0);
         t.expect_field(x, F::tag, c.wire(value));
@@ -333,7 +334,7 @@ void add_duplicates(Registry& r) {
   r.add(deviants::spoils("tag-compares-the-lba-too",
                          "takes a tag for a duplicate only at the same LBA",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-                           if (is_duplicate(q, model) && *codec::get(q, F::ata_lba) % 2 == 1) {
+                           if (is_duplicate(q, model) && *observer::get(q, F::ata_lba) % 2 == 1) {
                              model.sessions[source_of(q)].done.clear();
                            }
                            return forward(q);
@@ -360,7 +361,7 @@ void add_duplicates(Registry& r) {
 
   r.add(beforehand("tag-48-bit-only", "keeps no window for 28-bit writes",
                    [](const Bytes& q, ModelTarget&, Session& s) {
-                     if (is_write(q) && codec::get(q, F::ata_command) == codec::ata::write) {
+                     if (is_write(q) && observer::get(q, F::ata_command) == observer::ata::write) {
                        s.done.clear();
                      }
                    }));
@@ -379,15 +380,16 @@ void add_duplicates(Registry& r) {
         const uint64_t lba = scratch_sector(t, 0);
         const Bytes original = sector_of("original");
         const uint32_t value = c.take();
-        t.expect_good_ata(t.a().ask(c.stamp(codec::write_request(lba, original, false), value)));
+        t.expect_good_ata(t.a().ask(c.stamp(observer::write_request(lba, original, false), value)));
         expect_answered_as_done(
-            t, t.a().ask(c.stamp(codec::write_request(lba, sector_of("duplicate"), false), value)));
+            t,
+            t.a().ask(c.stamp(observer::write_request(lba, sector_of("duplicate"), false), value)));
         c.expect_disk(lba, original, "the duplicate of a 28-bit write was performed");
       });
 
   r.add(beforehand("tag-one-sector-only", "keeps no window for writes of several sectors",
                    [](const Bytes& q, ModelTarget&, Session& s) {
-                     if (is_write(q) && *codec::get(q, F::ata_count) > 1) {
+                     if (is_write(q) && *observer::get(q, F::ata_count) > 1) {
                        s.done.clear();
                      }
                    }));
@@ -414,7 +416,7 @@ void add_duplicates(Registry& r) {
 
   r.add(beforehand("tag-async-unprotected", "keeps no window for writes with the A flag",
                    [](const Bytes& q, ModelTarget&, Session& s) {
-                     if (is_write(q) && codec::get(q, F::ata_flag_async) == 1) {
+                     if (is_write(q) && observer::get(q, F::ata_flag_async) == 1) {
                        s.done.clear();
                      }
                    }));
@@ -431,8 +433,8 @@ void add_duplicates(Registry& r) {
              const uint64_t lba = scratch_sector(t, 0);
              const Bytes original = sector_of("original");
              const uint32_t value = c.take();
-             Frame first = codec::write_request(lba, original);
-             Frame second = codec::write_request(lba, sector_of("duplicate"));
+             Frame first = observer::write_request(lba, original);
+             Frame second = observer::write_request(lba, sector_of("duplicate"));
              t.expect_good_ata(t.a().ask(c.stamp(first.set(F::ata_flag_async, 1), value)));
              expect_answered_as_done(t,
                                      t.a().ask(c.stamp(second.set(F::ata_flag_async, 1), value)));
@@ -449,11 +451,11 @@ void add_duplicates(Registry& r) {
       Answers answers = forward(q);
       for (Answer& a : answers) {
         for (size_t i = a.bytes.size();
-             duplicate && i < codec::kMinFrameBytes && i < before->size(); ++i) {
+             duplicate && i < observer::kMinFrameBytes && i < before->size(); ++i) {
           a.bytes.push_back((*before)[i]);
         }
       }
-      if (q.size() > codec::kMinFrameBytes) {
+      if (q.size() > observer::kMinFrameBytes) {
         *before = q;
       }
       return answers;
@@ -885,7 +887,7 @@ void add_order(Registry& r) {
 
   r.add(afterwards("tag-first-order-wins", "of two tag features in a table takes the first",
                    [](const Bytes& q, ModelTarget&, Session& s) {
-                     const auto asked = is_table(q) ? codec::ext_table(q) : std::nullopt;
+                     const auto asked = is_table(q) ? observer::ext_table(q) : std::nullopt;
                      if (!asked) {
                        return;
                      }
@@ -977,45 +979,46 @@ void add_others(Registry& r) {
         const uint32_t value = c.write_new(lba, data);
         constexpr int times = 3;
         for (int i = 0; i < times; ++i) {
-          const Exchange x = t.a().ask(c.stamp(codec::read_request(lba, 1), value));
+          const Exchange x = t.a().ask(c.stamp(observer::read_request(lba, 1), value));
           t.expect_good_ata(x);
           t.expect_data(x, data);
         }
         const uint32_t read = c.take();
         for (int i = 0; i < times; ++i) {
-          t.expect_data(t.a().ask(c.stamp(codec::read_request(lba, 1), read)), data);
+          t.expect_data(t.a().ask(c.stamp(observer::read_request(lba, 1), read)), data);
         }
       });
 
   r.add(deviants::spoils("tag-rejects-all-commands", "is silent to other commands under a used tag",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                            const Session& s = model.sessions[source_of(q)];
-                           const bool used = q.size() >= codec::at::argument && !is_write(q) &&
+                           const bool used = q.size() >= observer::at::argument && !is_write(q) &&
                                              !is_read(q) && windowed(s) &&
                                              s.done.count(serial_in(q, s)) != 0;
                            return used ? Answers{} : forward(q);
                          }));
-  add_both(r,
-           {
-               .id = "tags.other-commands.never-rejected",
-               .title = "Identify and the list commands are served under the tag of a write",
-               .clauses = {"TAG-WRITES-ONLY"},
-               .fails_on = {"tag-rejects-all-commands"},
-           },
-           [](Context& t, Inc inc) {
-             Counter c(t, t.a(), inc, kFirst);
-             c.negotiate();
-             const uint32_t value = c.write_new(scratch_sector(t, 0), sector_of("written"));
-             const Exchange identify = t.a().ask(c.stamp(codec::identify_request(), value));
-             t.expect_good_ata(identify);
-             t.expect(identify.reply->size() >= codec::at::ata_data + codec::kSectorBytes, identify,
-                      "identify data", fmt::format("{} bytes", identify.reply->size()));
-             const Exchange reserve =
-                 t.a().ask(c.stamp(codec::reserve_request(codec::rcmd::read), value));
-             t.expect_answer(reserve);
-             // Last, for it may reset the session.
-             t.expect_answer(t.a().ask(c.stamp(codec::config_request(codec::ccmd::read), value)));
-           });
+  add_both(
+      r,
+      {
+          .id = "tags.other-commands.never-rejected",
+          .title = "Identify and the list commands are served under the tag of a write",
+          .clauses = {"TAG-WRITES-ONLY"},
+          .fails_on = {"tag-rejects-all-commands"},
+      },
+      [](Context& t, Inc inc) {
+        Counter c(t, t.a(), inc, kFirst);
+        c.negotiate();
+        const uint32_t value = c.write_new(scratch_sector(t, 0), sector_of("written"));
+        const Exchange identify = t.a().ask(c.stamp(observer::identify_request(), value));
+        t.expect_good_ata(identify);
+        t.expect(identify.reply->size() >= observer::at::ata_data + observer::kSectorBytes,
+                 identify, "identify data", fmt::format("{} bytes", identify.reply->size()));
+        const Exchange reserve =
+            t.a().ask(c.stamp(observer::reserve_request(observer::rcmd::read), value));
+        t.expect_answer(reserve);
+        // Last, for it may reset the session.
+        t.expect_answer(t.a().ask(c.stamp(observer::config_request(observer::ccmd::read), value)));
+      });
 
   r.add(afterwards("tag-reads-mark", "remembers the tags of reads",
                    [](const Bytes& q, ModelTarget& model, Session& s) {
@@ -1038,7 +1041,7 @@ void add_others(Registry& r) {
         const uint64_t lba = scratch_sector(t, 0);
         c.write_new(lba, sector_of("before"));
         const uint32_t value = c.take();
-        t.expect_good_ata(t.a().ask(c.stamp(codec::read_request(lba, 1), value)));
+        t.expect_good_ata(t.a().ask(c.stamp(observer::read_request(lba, 1), value)));
         expect_performed(t, c, lba, value, "a write under the tag of a read");
       });
 }
@@ -1052,7 +1055,7 @@ void add_in_flight(Registry& r) {
     return [last](const Bytes& q, ModelTarget& model, const Forward& forward) {
       if (is_write(q)) {
         Session& s = model.sessions[source_of(q)];
-        const auto tag = static_cast<uint32_t>(*codec::get(q, F::tag));
+        const auto tag = static_cast<uint32_t>(*observer::get(q, F::tag));
         if (std::find(last->begin(), last->end(), tag) != last->end()) {
           s.done.erase(serial_in(q, s));
         }
@@ -1080,9 +1083,9 @@ void add_in_flight(Registry& r) {
         constexpr int pairs = 32;
         for (int i = 0; i < pairs; ++i) {
           const uint32_t value = c.take();
-          const Frame second = c.stamp(codec::write_request(lba, sector_of("duplicate")), value);
+          const Frame second = c.stamp(observer::write_request(lba, sector_of("duplicate")), value);
           t.a().collect(SIZE_MAX, 0);
-          t.a().send(c.stamp(codec::write_request(lba, original), value));
+          t.a().send(c.stamp(observer::write_request(lba, original), value));
           t.a().send(second);
           // The first answer of either says that the original is on disk: so it must be there now.
           const auto first = t.a().await_tag(c.wire(value), t.patience_ns());
@@ -1092,8 +1095,8 @@ void add_in_flight(Registry& r) {
           const Exchange x = c.read(lba);
           t.expect_good_ata(x);
           t.expect(x.data() == original, x, "the original's data once either was answered",
-                   codec::quoted(x.data(), 24),
-                   {codec::Mark(codec::at::ata_data, codec::kSectorBytes)});
+                   observer::quoted(x.data(), 24),
+                   {observer::Mark(observer::at::ata_data, observer::kSectorBytes)});
           t.barrier();
         }
         c.expect_disk(lba, original, "a duplicate in flight was performed");
@@ -1114,8 +1117,8 @@ void add_in_flight(Registry& r) {
              for (int round = 0; round < rounds; ++round) {
                const uint32_t value = c.take();
                for (int i = 0; i < copies; ++i) {
-                 t.a().send(c.stamp(codec::write_request(lba, sector_of(fmt::format("copy {}", i))),
-                                    value));
+                 t.a().send(c.stamp(
+                     observer::write_request(lba, sector_of(fmt::format("copy {}", i))), value));
                }
                if (!t.a().await_tag(c.wire(value), t.patience_ns())) {
                  expect_answered_as_done(t, c.write(lba, sector_of("copy 0"), value));
@@ -1142,12 +1145,12 @@ void add_in_flight(Registry& r) {
         c.jump(base + count);
         for (const char* story : {"original", "duplicate"}) {
           for (uint32_t i = 0; i < count; ++i) {
-            t.a().send(c.stamp(codec::write_request(lba + i, sector_of(story)), base + i));
+            t.a().send(c.stamp(observer::write_request(lba + i, sector_of(story)), base + i));
           }
         }
         std::set<uint32_t> answered;
         for (const auto& reply : t.a().collect(size_t{2} * count, t.patience_ns())) {
-          answered.insert(static_cast<uint32_t>(*codec::get(reply.bytes, F::tag)));
+          answered.insert(static_cast<uint32_t>(*observer::get(reply.bytes, F::tag)));
         }
         for (uint32_t i = 0; i < count; ++i) {
           if (answered.count(c.wire(base + i)) == 0) {
@@ -1170,10 +1173,10 @@ void add_in_flight(Registry& r) {
     return [before](const Bytes& q, ModelTarget& model, const Forward& forward) {
       Answers answers = forward(q);
       if (is_write(q) && is_write(*before) &&
-          codec::get(q, F::ata_lba) == codec::get(*before, F::ata_lba)) {
-        model.disk[*codec::get(q, F::ata_lba)] =
-            Bytes(before->begin() + codec::at::ata_data,
-                  before->begin() + codec::at::ata_data + codec::kSectorBytes);
+          observer::get(q, F::ata_lba) == observer::get(*before, F::ata_lba)) {
+        model.disk[*observer::get(q, F::ata_lba)] =
+            Bytes(before->begin() + observer::at::ata_data,
+                  before->begin() + observer::at::ata_data + observer::kSectorBytes);
       }
       *before = q;
       return answers;
@@ -1196,8 +1199,8 @@ void add_in_flight(Registry& r) {
         for (int i = 0; i < pairs; ++i) {
           const uint32_t first = c.take();
           const uint32_t second = c.take();
-          t.a().send(c.stamp(codec::write_request(lba, sector_of("earlier")), first));
-          t.a().send(c.stamp(codec::write_request(lba, sector_of("later")), second));
+          t.a().send(c.stamp(observer::write_request(lba, sector_of("earlier")), first));
+          t.a().send(c.stamp(observer::write_request(lba, sector_of("later")), second));
           const auto answers = t.a().collect(2, t.patience_ns());
           if (answers.size() != 2) {
             t.inconclusive("one of two writes was not answered");
@@ -1241,7 +1244,7 @@ void add_failed(Registry& r) {
   };
   const std::vector<Row> rows = {
       {"past-the-end", "past the end",
-       [](Context& t) { return codec::write_request(t.target().sectors, sector_of("beyond")); }},
+       [](Context& t) { return observer::write_request(t.target().sectors, sector_of("beyond")); }},
       {"across-the-end", "that crosses the end",
        [](Context& t) {
          const uint64_t last = t.target().sectors - 1;
@@ -1250,17 +1253,17 @@ void add_failed(Registry& r) {
            const Bytes there = t.may_rewrite(t.b(), last);
            std::copy(there.begin(), there.end(), data.begin());
          }
-         return codec::write_request(last, data);
+         return observer::write_request(last, data);
        }},
       {"too-many-sectors", "of more sectors than the target takes",
        [](Context& t) {
          Frame frame =
-             codec::write_request(t.scratch().lba, sector_of("too many", t.sectors_max()));
+             observer::write_request(t.scratch().lba, sector_of("too many", t.sectors_max()));
          return frame.set(F::ata_count, 255);
        }},
       {"short-payload", "with less data than its count says",
        [](Context& t) {
-         Frame frame = codec::write_request(t.scratch().lba, sector_of("too short"));
+         Frame frame = observer::write_request(t.scratch().lba, sector_of("too short"));
          return frame.set(F::ata_count, 2);
        }},
   };
@@ -1308,16 +1311,17 @@ void add_failed(Registry& r) {
         c.negotiate();
         const uint64_t lba = scratch_sector(t, 0);
         c.write_new(lba, sector_of("before"));
-        t.after([&t] { t.b().ask(codec::reserve_request(codec::rcmd::force_set)); });
-        const Exchange reserve = t.b().ask(codec::reserve_request(codec::rcmd::set, {t.b().mac()}));
+        t.after([&t] { t.b().ask(observer::reserve_request(observer::rcmd::force_set)); });
+        const Exchange reserve =
+            t.b().ask(observer::reserve_request(observer::rcmd::set, {t.b().mac()}));
         t.unsupported_if_refused(reserve);
         t.expect_no_error(reserve);
         const uint32_t value = c.take();
         t.expect_error(c.write(lba, sector_of("while reserved"), value),
-                       codec::aoe_error::reserved);
+                       observer::aoe_error::reserved);
         t.expect_error(c.write(lba, sector_of("while reserved"), value),
-                       codec::aoe_error::reserved);
-        t.expect_no_error(t.b().ask(codec::reserve_request(codec::rcmd::set)));
+                       observer::aoe_error::reserved);
+        t.expect_no_error(t.b().ask(observer::reserve_request(observer::rcmd::set)));
         expect_performed(t, c, lba, value, "the retry of a write that was refused with error 6");
       });
 }
@@ -1380,9 +1384,9 @@ void add_ends(Registry& r) {
             const uint64_t lba = scratch_sector(t, 0);
             for (const char* story : {"first", "second"}) {
               t.expect_good_ata(
-                  t.a().ask(codec::write_request(lba, sector_of(story)).set(F::tag, kFirst)));
+                  t.a().ask(observer::write_request(lba, sector_of(story)).set(F::tag, kFirst)));
             }
-            t.expect_data(t.a().ask(codec::read_request(lba, 1)), sector_of("second"));
+            t.expect_data(t.a().ask(observer::read_request(lba, 1)), sector_of("second"));
           },
   });
 
@@ -1479,10 +1483,10 @@ void add_ends(Registry& r) {
             for (const uint32_t tag : {0U, 7U, 0x80000000U, 5U}) {
               for (const char* story : {"first", "second"}) {
                 t.expect_good_ata(
-                    t.a().ask(codec::write_request(lba, sector_of(story)).set(F::tag, tag)));
+                    t.a().ask(observer::write_request(lba, sector_of(story)).set(F::tag, tag)));
                 t.barrier();  // nothing of it waits in the receive ring any more
               }
-              t.expect_data(t.a().ask(codec::read_request(lba, 1)), sector_of("second"));
+              t.expect_data(t.a().ask(observer::read_request(lba, 1)), sector_of("second"));
             }
           },
   });
@@ -1490,7 +1494,7 @@ void add_ends(Registry& r) {
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                            const Session& s = model.sessions[source_of(q)];
                            const bool drop = is_write(q) && s.tags == Session::Tags::random &&
-                                             *codec::get(q, F::tag) % 2 == 1;
+                                             *observer::get(q, F::tag) % 2 == 1;
                            return drop ? Answers{} : forward(q);
                          }));
   r.add({
@@ -1509,13 +1513,13 @@ void add_ends(Registry& r) {
             for (uint32_t i = 0; i < writes; ++i) {
               const auto tag = static_cast<uint32_t>(random());
               const Exchange x =
-                  t.a().ask(codec::write_request(lba + i, sector_of(fmt::format("random {}", i)))
+                  t.a().ask(observer::write_request(lba + i, sector_of(fmt::format("random {}", i)))
                                 .set(F::tag, tag));
               t.expect(x.answered(), x, "an answer to a write under a new tag", "silence");
               t.expect_good_ata(x);
             }
             for (uint32_t i = 0; i < writes; ++i) {
-              t.expect_data(t.a().ask(codec::read_request(lba + i, 1)),
+              t.expect_data(t.a().ask(observer::read_request(lba + i, 1)),
                             sector_of(fmt::format("random {}", i)));
             }
           },
@@ -1528,7 +1532,7 @@ void add_config(Registry& r) {
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
                            const Session before = model.sessions[source_of(q)];
                            Answers answers = forward(q);
-                           if (is_command(q, codec::command::config)) {
+                           if (is_command(q, observer::command::config)) {
                              model.sessions[source_of(q)] = before;
                            }
                            return answers;
@@ -1542,24 +1546,28 @@ void add_config(Registry& r) {
   };
   const std::vector<Row> rows = {
       {"read", "a config read", false,
-       [](const std::string&) { return codec::config_request(codec::ccmd::read); }, true},
+       [](const std::string&) { return observer::config_request(observer::ccmd::read); }, true},
       {"test", "a config test that matches", false,
-       [](const std::string& p) { return codec::config_request(codec::ccmd::test, p); }, true},
+       [](const std::string& p) { return observer::config_request(observer::ccmd::test, p); },
+       true},
       {"test-without-answer", "a config test that does not match", false,
-       [](const std::string&) { return codec::config_request(codec::ccmd::test, "another"); },
+       [](const std::string&) { return observer::config_request(observer::ccmd::test, "another"); },
        false},
       {"prefix", "a prefix test that matches", false,
        [](const std::string& p) {
-         return codec::config_request(codec::ccmd::prefix, p.substr(0, 3));
+         return observer::config_request(observer::ccmd::prefix, p.substr(0, 3));
        },
        true},
       {"set-refused", "a set that is refused", false,
-       [](const std::string&) { return codec::config_request(codec::ccmd::set, "another"); }, true},
+       [](const std::string&) { return observer::config_request(observer::ccmd::set, "another"); },
+       true},
       {"set", "a set that succeeds", true,
-       [](const std::string&) { return codec::config_request(codec::ccmd::set, "set here"); },
+       [](const std::string&) { return observer::config_request(observer::ccmd::set, "set here"); },
        true},
       {"force-set", "a force set", true,
-       [](const std::string&) { return codec::config_request(codec::ccmd::force_set, "forced"); },
+       [](const std::string&) {
+         return observer::config_request(observer::ccmd::force_set, "forced");
+       },
        true},
   };
   for (const Row& row : rows) {
@@ -1579,7 +1587,8 @@ void add_config(Registry& r) {
              [row](Context& t, Inc inc) {
                Counter c(t, t.a(), inc, kFirst);
                const std::string present = std::string(row.id) == "set" ? "" : "conformance";
-               t.expect_no_error(t.a().ask(codec::config_request(codec::ccmd::force_set, present)));
+               t.expect_no_error(
+                   t.a().ask(observer::config_request(observer::ccmd::force_set, present)));
                c.negotiate();
                const uint64_t lba = scratch_sector(t, 0);
                const uint32_t value = c.write_new(lba, sector_of("original"));

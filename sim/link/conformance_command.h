@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace sim::port {
+namespace sim::link {
 
 // Returns the suite's own exit code (aoe-conformance run --help).
 int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bool verbose);
 
-}  // namespace sim::port
+}  // namespace sim::link

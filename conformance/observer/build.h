@@ -5,9 +5,9 @@
 
 #include <set>
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 class Frame {
  public:
@@ -64,4 +64,4 @@ Frame& add_coalesced(Frame& read, const std::vector<CoalescedEntry>& entries);
 // Adds the four CRC bytes after what the frame holds from offset 24.
 Frame& add_crc8x4(Frame& frame);
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

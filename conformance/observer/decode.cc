@@ -1,12 +1,12 @@
 // Frames field by field. Reads only inside the frame, whatever the frame claims.
 
-#include "conformance/codec/decode.h"
+#include "conformance/observer/decode.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 namespace {
 
@@ -576,4 +576,4 @@ uint64_t identify_sectors(BytesView identify) {
                                                         : load_le(identify, 120, 4);
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

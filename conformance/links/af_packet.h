@@ -1,18 +1,18 @@
 #pragma once
-// A Port on a network interface: a raw packet socket, promiscuous, that sees every AoE frame for
+// A Link on a network interface: a raw packet socket, promiscuous, that sees every AoE frame for
 // whatever address and ignores what this host sends. The clock is CLOCK_REALTIME at its start plus
 // CLOCK_MONOTONIC since: it never jumps.
 
 #include <memory>
 
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
 
-namespace conformance::port {
+namespace conformance::links {
 
-class AfPacketPort : public Port {
+class AfPacketLink : public Link {
  public:
-  explicit AfPacketPort(const std::string& interface);
-  ~AfPacketPort() override;
+  explicit AfPacketLink(const std::string& interface);
+  ~AfPacketLink() override;
 
   void send(BytesView frame) override;
   std::optional<ReceivedFrame> receive(int64_t deadline_ns) override;
@@ -30,4 +30,4 @@ class AfPacketPort : public Port {
   Bytes buffer_;
 };
 
-}  // namespace conformance::port
+}  // namespace conformance::links

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 using Bytes = std::vector<uint8_t>;
 using BytesView = std::span<const uint8_t>;
@@ -42,4 +42,4 @@ inline Bytes bytes_of(std::string_view text) {
   return {text.begin(), text.end()};
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

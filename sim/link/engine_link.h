@@ -1,4 +1,4 @@
-// A Port (conformance/port) to the real engine in process: virtual time, a receive ring as long as
+// A Link (conformance/link) to the real engine in process: virtual time, a receive ring as long as
 // the buffer count says, a disk in memory. Waiting costs nothing. It owns clock, ring and disk, and
 // no protocol; it makes no faults, so that the suite judges the engine alone.
 #pragma once
@@ -11,20 +11,20 @@
 #include <string>
 #include <vector>
 
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
 #include "target/engine/engine.h"
 
-namespace sim::port {
+namespace sim::link {
 
-class EnginePort final : public conformance::port::Port {
+class EngineLink final : public conformance::links::Link {
  public:
-  explicit EnginePort(std::uint16_t mtu);
-  ~EnginePort() override;
+  explicit EngineLink(std::uint16_t mtu);
+  ~EngineLink() override;
 
-  void send(conformance::port::BytesView frame) override;
-  std::optional<conformance::port::ReceivedFrame> receive(std::int64_t deadline_ns) override;
+  void send(conformance::links::BytesView frame) override;
+  std::optional<conformance::links::ReceivedFrame> receive(std::int64_t deadline_ns) override;
   std::int64_t now_ns() override { return now_ns_; }
-  conformance::port::Mac mac() const override { return {0x02, 0xae, 0, 0, 0, 0x01}; }
+  conformance::links::Mac mac() const override { return {0x02, 0xae, 0, 0, 0, 0x01}; }
   std::size_t mtu() const override { return mtu_; }
   std::string name() const override { return "engine in virtual time"; }
 
@@ -37,7 +37,7 @@ class EnginePort final : public conformance::port::Port {
   struct Arrival {
     std::int64_t at_ns = 0;
     std::uint64_t order = 0;
-    conformance::port::Bytes bytes;
+    conformance::links::Bytes bytes;
     bool operator<(const Arrival& other) const {
       return at_ns != other.at_ns ? at_ns < other.at_ns : order < other.order;
     }
@@ -70,8 +70,8 @@ class EnginePort final : public conformance::port::Port {
   std::set<Arrival> to_target_;
   std::set<Arrival> to_us_;
   std::set<Completion> completions_;
-  std::deque<conformance::port::Bytes> ring_;
+  std::deque<conformance::links::Bytes> ring_;
   std::int64_t wake_ns_ = target::engine::kNever;
 };
 
-}  // namespace sim::port
+}  // namespace sim::link

@@ -1,12 +1,12 @@
 // Builds and reads frames by offset. It must never use the target's codec.
-#include "sim/initiator/frames.h"
+#include "sim/clients/frames.h"
 
 #include <fmt/format.h>
 
 #include <cassert>
 #include <cstring>
 
-namespace sim::initiator {
+namespace sim::clients {
 namespace {
 
 constexpr std::uint8_t kExtendedFlag = 0x40;
@@ -186,4 +186,4 @@ std::string describe(Bytes frame) {
   }
 }
 
-}  // namespace sim::initiator
+}  // namespace sim::clients

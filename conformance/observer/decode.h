@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "conformance/codec/fields.h"
+#include "conformance/observer/fields.h"
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 // A stretch of bytes to point at.
 struct Mark {
@@ -98,4 +98,4 @@ std::string identify_string(BytesView identify, size_t first_word, size_t last_w
 uint16_t identify_word(BytesView identify, size_t word);
 uint64_t identify_sectors(BytesView identify);  // words 100-103 when LBA48 is claimed, else 60-61
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

@@ -1,18 +1,18 @@
 #pragma once
-// A Port over a UNIX socket (SOCK_SEQPACKET): one Ethernet frame is one message, both ways. So that
+// A Link over a UNIX socket (SOCK_SEQPACKET): one Ethernet frame is one message, both ways. So that
 // anything that can open a socket may be judged: a simulator, a target in another language, a
 // tunnel. The suite connects.
 
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
 
-namespace conformance::port {
+namespace conformance::links {
 
-class UnixSocketPort : public Port {
+class UnixSocketLink : public Link {
  public:
-  UnixSocketPort(const std::string& path, size_t mtu);
+  UnixSocketLink(const std::string& path, size_t mtu);
   // A socket that is connected already; for tests.
-  UnixSocketPort(int fd, size_t mtu);
-  ~UnixSocketPort() override;
+  UnixSocketLink(int fd, size_t mtu);
+  ~UnixSocketLink() override;
 
   void send(BytesView frame) override;
   std::optional<ReceivedFrame> receive(int64_t deadline_ns) override;
@@ -30,4 +30,4 @@ class UnixSocketPort : public Port {
   bool closed_ = false;
 };
 
-}  // namespace conformance::port
+}  // namespace conformance::links

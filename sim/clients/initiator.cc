@@ -1,5 +1,5 @@
 // Sends, repeats, judges.
-#include "sim/initiator/initiator.h"
+#include "sim/clients/initiator.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 
 #include "sim/streams.h"
 
-namespace sim::initiator {
+namespace sim::clients {
 namespace {
 
 constexpr std::uint16_t kShelf = 1;
@@ -750,4 +750,4 @@ void Initiator::on_timer(std::uint64_t arg, Nanoseconds now) {
   }
 }
 
-}  // namespace sim::initiator
+}  // namespace sim::clients

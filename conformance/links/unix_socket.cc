@@ -1,6 +1,6 @@
-// A Port over a UNIX socket, one frame a message.
+// A Link over a UNIX socket, one frame a message.
 
-#include "conformance/port/unix_socket.h"
+#include "conformance/links/unix_socket.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include <cstring>
 #include <ctime>
 
-namespace conformance::port {
+namespace conformance::links {
 
 namespace {
 constexpr size_t kFrameBytesMax = 65536;
@@ -28,7 +28,7 @@ int connect_to(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
-    throw PortError(fmt::format("socket '{}': the path is too long", path));
+    throw LinkError(fmt::format("socket '{}': the path is too long", path));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -37,46 +37,46 @@ int connect_to(const std::string& path) {
     if (fd >= 0) {
       close(fd);
     }
-    throw PortError(
+    throw LinkError(
         fmt::format("socket '{}': {} (a SOCK_SEQPACKET socket must listen there)", path, why));
   }
   return fd;
 }
 }  // namespace
 
-UnixSocketPort::UnixSocketPort(const std::string& path, size_t mtu)
-    : UnixSocketPort(connect_to(path), mtu) {
+UnixSocketLink::UnixSocketLink(const std::string& path, size_t mtu)
+    : UnixSocketLink(connect_to(path), mtu) {
   path_ = path;
 }
 
-UnixSocketPort::UnixSocketPort(int fd, size_t mtu)
+UnixSocketLink::UnixSocketLink(int fd, size_t mtu)
     : path_("socket"),
       fd_(fd),
       mtu_(mtu),
       clock_offset_ns_(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC)),
       buffer_(kFrameBytesMax) {}
 
-UnixSocketPort::~UnixSocketPort() {
+UnixSocketLink::~UnixSocketLink() {
   close(fd_);
 }
 
-int64_t UnixSocketPort::now_ns() {
+int64_t UnixSocketLink::now_ns() {
   return clock_ns(CLOCK_MONOTONIC) + clock_offset_ns_;
 }
 
-void UnixSocketPort::send(BytesView frame) {
+void UnixSocketLink::send(BytesView frame) {
   while (::send(fd_, frame.data(), frame.size(), MSG_NOSIGNAL) < 0) {
     if (errno == EPIPE || errno == ECONNRESET) {
       closed_ = true;  // the other side is gone: a target that does not answer
       return;
     }
     if (errno != EINTR) {
-      throw PortError(fmt::format("socket '{}': sending: {}", path_, std::strerror(errno)));
+      throw LinkError(fmt::format("socket '{}': sending: {}", path_, std::strerror(errno)));
     }
   }
 }
 
-std::optional<ReceivedFrame> UnixSocketPort::receive(int64_t deadline_ns) {
+std::optional<ReceivedFrame> UnixSocketLink::receive(int64_t deadline_ns) {
   for (;;) {
     const int64_t left_ns = std::max<int64_t>(deadline_ns - now_ns(), 0);
     const timespec wait{left_ns / kNsPerSecond, left_ns % kNsPerSecond};
@@ -95,4 +95,4 @@ std::optional<ReceivedFrame> UnixSocketPort::receive(int64_t deadline_ns) {
   }
 }
 
-}  // namespace conformance::port
+}  // namespace conformance::links

@@ -1,11 +1,11 @@
 // The offset table. It knows where a field stands, never what a target should put there.
 
-#include "conformance/codec/fields.h"
+#include "conformance/observer/fields.h"
 
 #include <bit>
 #include <cassert>
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 namespace {
 using enum Part;
@@ -112,4 +112,4 @@ void set(std::span<uint8_t> frame, F id, uint64_t value) {
   }
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

@@ -1,6 +1,6 @@
-// A Port on a network interface.
+// A Link on a network interface.
 
-#include "conformance/port/af_packet.h"
+#include "conformance/links/af_packet.h"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -17,7 +17,7 @@
 #include <cstring>
 #include <ctime>
 
-namespace conformance::port {
+namespace conformance::links {
 
 namespace {
 constexpr uint16_t kAoeEtherType = 0x88a2;
@@ -44,21 +44,21 @@ std::string reason() {
     }
     if_freenameindex(all);
   }
-  throw PortError(fmt::format("there is no interface '{}' here; there are: {}", interface,
+  throw LinkError(fmt::format("there is no interface '{}' here; there are: {}", interface,
                               list.empty() ? "none" : list));
 }
 
 ifreq request_for(const std::string& interface) {
   ifreq r{};
   if (interface.size() >= sizeof r.ifr_name) {
-    throw PortError(fmt::format("interface '{}': the name is too long", interface));
+    throw LinkError(fmt::format("interface '{}': the name is too long", interface));
   }
   std::memcpy(r.ifr_name, interface.data(), interface.size());
   return r;
 }
 }  // namespace
 
-AfPacketPort::AfPacketPort(const std::string& interface)
+AfPacketLink::AfPacketLink(const std::string& interface)
     : interface_(interface), buffer_(kFrameBytesMax) {
   ifreq r = request_for(interface);
   if (if_nametoindex(interface.c_str()) == 0) {
@@ -66,7 +66,7 @@ AfPacketPort::AfPacketPort(const std::string& interface)
   }
   fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd_ < 0) {
-    throw PortError(
+    throw LinkError(
         errno == EPERM || errno == EACCES
             ? "a raw socket needs CAP_NET_RAW: run as root, or give it to the program once with "
               "`setcap cap_net_raw+ep` and its path"
@@ -74,18 +74,18 @@ AfPacketPort::AfPacketPort(const std::string& interface)
   }
   try {
     if (ioctl(fd_, SIOCGIFINDEX, &r) < 0) {
-      throw PortError(fmt::format("interface '{}': {} (see `ip link`)", interface, reason()));
+      throw LinkError(fmt::format("interface '{}': {} (see `ip link`)", interface, reason()));
     }
     const int index = r.ifr_ifindex;
     if (ioctl(fd_, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_UP) == 0) {
-      throw PortError(fmt::format("interface '{0}' is down (ip link set {0} up)", interface));
+      throw LinkError(fmt::format("interface '{0}' is down (ip link set {0} up)", interface));
     }
     if (ioctl(fd_, SIOCGIFMTU, &r) < 0) {
-      throw PortError(fmt::format("interface '{}': no MTU: {}", interface, reason()));
+      throw LinkError(fmt::format("interface '{}': no MTU: {}", interface, reason()));
     }
     mtu_ = static_cast<size_t>(r.ifr_mtu);
     if (ioctl(fd_, SIOCGIFHWADDR, &r) < 0) {
-      throw PortError(fmt::format("interface '{}': no address: {}", interface, reason()));
+      throw LinkError(fmt::format("interface '{}': no address: {}", interface, reason()));
     }
     std::memcpy(mac_.data(), r.ifr_hwaddr.sa_data, mac_.size());
 
@@ -98,14 +98,14 @@ AfPacketPort::AfPacketPort(const std::string& interface)
     membership.mr_ifindex = index;
     membership.mr_type = PACKET_MR_PROMISC;
     if (setsockopt(fd_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) < 0) {
-      throw PortError(fmt::format("interface '{}': promiscuous mode: {}", interface, reason()));
+      throw LinkError(fmt::format("interface '{}': promiscuous mode: {}", interface, reason()));
     }
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
     address.sll_protocol = htons(kAoeEtherType);
     address.sll_ifindex = index;
     if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
-      throw PortError(fmt::format("interface '{}': bind: {}", interface, reason()));
+      throw LinkError(fmt::format("interface '{}': bind: {}", interface, reason()));
     }
   } catch (...) {
     close(fd_);
@@ -114,15 +114,15 @@ AfPacketPort::AfPacketPort(const std::string& interface)
   clock_offset_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
 }
 
-AfPacketPort::~AfPacketPort() {
+AfPacketLink::~AfPacketLink() {
   close(fd_);
 }
 
-int64_t AfPacketPort::now_ns() {
+int64_t AfPacketLink::now_ns() {
   return clock_ns(CLOCK_MONOTONIC) + clock_offset_ns_;
 }
 
-void AfPacketPort::send(BytesView frame) {
+void AfPacketLink::send(BytesView frame) {
   constexpr int send_wait_ms = 1000;
   for (;;) {
     if (::send(fd_, frame.data(), frame.size(), 0) >= 0) {
@@ -137,12 +137,12 @@ void AfPacketPort::send(BytesView frame) {
         continue;
       }
     }
-    throw PortError(
+    throw LinkError(
         fmt::format("interface '{}': sending {} bytes: {}", interface_, frame.size(), reason()));
   }
 }
 
-std::optional<ReceivedFrame> AfPacketPort::receive(int64_t deadline_ns) {
+std::optional<ReceivedFrame> AfPacketLink::receive(int64_t deadline_ns) {
   for (;;) {
     sockaddr_ll from{};
     socklen_t from_size = sizeof from;
@@ -158,7 +158,7 @@ std::optional<ReceivedFrame> AfPacketPort::receive(int64_t deadline_ns) {
       return std::nullopt;
     }
     if (errno != EAGAIN) {
-      throw PortError(
+      throw LinkError(
           fmt::format("interface '{}': receiving: {} (is it still up?)", interface_, reason()));
     }
     const int64_t left_ns = deadline_ns - now_ns();
@@ -173,4 +173,4 @@ std::optional<ReceivedFrame> AfPacketPort::receive(int64_t deadline_ns) {
   }
 }
 
-}  // namespace conformance::port
+}  // namespace conformance::links

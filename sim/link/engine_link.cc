@@ -1,15 +1,15 @@
 // The shell around the engine, once more in the small.
-#include "sim/port/engine_port.h"
+#include "sim/link/engine_link.h"
 
 #include <algorithm>
 #include <span>
 #include <utility>
 
-namespace sim::port {
+namespace sim::link {
 namespace {
 
-using conformance::port::Bytes;
-using conformance::port::BytesView;
+using conformance::links::Bytes;
+using conformance::links::BytesView;
 using target::engine::DiskOpKind;
 using target::engine::kNever;
 using target::engine::kSectorBytes;
@@ -21,13 +21,13 @@ constexpr std::uint64_t kSectors = 8'192;
 
 }  // namespace
 
-EnginePort::EnginePort(std::uint16_t mtu) : mtu_(mtu), disk_(kSectors * kSectorBytes) {
+EngineLink::EngineLink(std::uint16_t mtu) : mtu_(mtu), disk_(kSectors * kSectorBytes) {
   restart();
 }
 
-EnginePort::~EnginePort() = default;
+EngineLink::~EngineLink() = default;
 
-void EnginePort::restart() {
+void EngineLink::restart() {
   completions_.clear();
   ring_.clear();
   wake_ns_ = kNever;
@@ -45,16 +45,16 @@ void EnginePort::restart() {
   run_until(now_ns_);
 }
 
-void EnginePort::send(BytesView frame) {
+void EngineLink::send(BytesView frame) {
   to_target_.insert({now_ns_ + kWireNs, order_++, Bytes(frame.begin(), frame.end())});
   run_until(now_ns_ + kWireNs / 4);  // a sender is quicker than the target, as on real links
 }
 
-std::optional<conformance::port::ReceivedFrame> EnginePort::receive(std::int64_t deadline_ns) {
+std::optional<conformance::links::ReceivedFrame> EngineLink::receive(std::int64_t deadline_ns) {
   while (true) {
     if (!to_us_.empty() && to_us_.begin()->at_ns <= now_ns_) {
       auto first = to_us_.extract(to_us_.begin());
-      return conformance::port::ReceivedFrame{std::move(first.value().bytes), first.value().at_ns};
+      return conformance::links::ReceivedFrame{std::move(first.value().bytes), first.value().at_ns};
     }
     std::int64_t next = next_event_ns();
     if (!to_us_.empty()) {
@@ -68,7 +68,7 @@ std::optional<conformance::port::ReceivedFrame> EnginePort::receive(std::int64_t
   }
 }
 
-std::int64_t EnginePort::next_event_ns() const {
+std::int64_t EngineLink::next_event_ns() const {
   std::int64_t next = std::min(wake_ns_, engine_->next_deadline());
   if (!to_target_.empty()) {
     next = std::min(next, to_target_.begin()->at_ns);
@@ -79,7 +79,7 @@ std::int64_t EnginePort::next_event_ns() const {
   return std::max(next, now_ns_);
 }
 
-void EnginePort::run_until(std::int64_t when_ns) {
+void EngineLink::run_until(std::int64_t when_ns) {
   while (next_event_ns() <= when_ns) {
     now_ns_ = next_event_ns();
     step();
@@ -87,7 +87,7 @@ void EnginePort::run_until(std::int64_t when_ns) {
   now_ns_ = std::max(now_ns_, when_ns);
 }
 
-void EnginePort::step() {
+void EngineLink::step() {
   while (!to_target_.empty() && to_target_.begin()->at_ns <= now_ns_) {
     auto first = to_target_.extract(to_target_.begin());
     if (ring_.size() < buffers_) {
@@ -114,7 +114,7 @@ void EnginePort::step() {
   }
 }
 
-void EnginePort::take_frames() {
+void EngineLink::take_frames() {
   ++batch_;
   while (!ring_.empty() && outbox_.intake_open) {
     engine_->on_frame({.port = 0,
@@ -130,7 +130,7 @@ void EnginePort::take_frames() {
   }
 }
 
-void EnginePort::flush() {
+void EngineLink::flush() {
   for (const auto& op : outbox_.disk_ops) {
     const std::span<std::byte> sectors = std::span(disk_).subspan(
         op.kind == DiskOpKind::flush ? 0 : op.lba * kSectorBytes, op.sectors * kSectorBytes);
@@ -152,4 +152,4 @@ void EnginePort::flush() {
   outbox_.clear();
 }
 
-}  // namespace sim::port
+}  // namespace sim::link

@@ -11,7 +11,7 @@
 
 #include "target/wire/mac.h"
 
-namespace sim::initiator {
+namespace sim::clients {
 
 using target::wire::MacAddress;
 using Bytes = std::span<const std::byte>;
@@ -125,4 +125,4 @@ std::array<std::byte, kCrcBytes> crc8x4(Bytes body);
 // One line for people: "W tag 17 lba 8+2".
 std::string describe(Bytes frame);
 
-}  // namespace sim::initiator
+}  // namespace sim::clients

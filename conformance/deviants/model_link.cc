@@ -1,6 +1,6 @@
-// A Port to the model target in process, in virtual time.
+// A Link to the model target in process, in virtual time.
 
-#include "conformance/deviants/model_port.h"
+#include "conformance/deviants/model_link.h"
 
 #include <algorithm>
 
@@ -20,14 +20,14 @@ ModelConfig configured(ModelConfig config, const Deviant& deviant) {
 }
 }  // namespace
 
-ModelPort::ModelPort(ModelConfig config) : ModelPort(std::move(config), conforming()) {}
+ModelLink::ModelLink(ModelConfig config) : ModelLink(std::move(config), conforming()) {}
 
-ModelPort::ModelPort(ModelConfig config, const Deviant& deviant)
+ModelLink::ModelLink(ModelConfig config, const Deviant& deviant)
     : model_(configured(std::move(config), deviant)),
       deviant_(deviant),
       middleware_(deviant.make()) {}
 
-void ModelPort::restart() {
+void ModelLink::restart() {
   queue_.clear();
   disk_free_at_ns_ = now_ns_;
   model_.restart();
@@ -43,7 +43,7 @@ void ModelPort::restart() {
   }
 }
 
-void ModelPort::send(BytesView frame) {
+void ModelLink::send(BytesView frame) {
   // Serve what is due before this frame arrives, so that the queue's length is true.
   while (next_service_ns() && *next_service_ns() <= now_ns_) {
     serve_one();
@@ -54,23 +54,23 @@ void ModelPort::send(BytesView frame) {
   now_ns_ += kWireNs / 4;  // a sender is quicker than the target, as on real links
 }
 
-std::optional<int64_t> ModelPort::next_service_ns() const {
+std::optional<int64_t> ModelLink::next_service_ns() const {
   if (queue_.empty()) {
     return std::nullopt;
   }
   return std::max({queue_.front().first, free_at_ns_, model_.paused_until_ns});
 }
 
-void ModelPort::serve_one() {
+void ModelLink::serve_one() {
   const int64_t at_ns = *next_service_ns();
   const Bytes frame = std::move(queue_.front().second);
   queue_.pop_front();
   const Answers answers = middleware_(
       frame, model_, [&](const Bytes& request) { return model_.on_frame(request, at_ns); });
   free_at_ns_ = at_ns + ModelTarget::kServiceNs;
-  const auto ata = static_cast<uint8_t>(codec::get(frame, codec::F::ata_command).value_or(0));
-  const bool writes = codec::get(frame, codec::F::command) == codec::command::ata &&
-                      codec::is_ata_write(ata) && model_.config.write_ns > 0;
+  const auto ata = static_cast<uint8_t>(observer::get(frame, observer::F::ata_command).value_or(0));
+  const bool writes = observer::get(frame, observer::F::command) == observer::command::ata &&
+                      observer::is_ata_write(ata) && model_.config.write_ns > 0;
   int64_t late_ns = 0;
   if (writes) {
     disk_free_at_ns_ = std::max(disk_free_at_ns_, at_ns) + model_.config.write_ns;
@@ -81,7 +81,7 @@ void ModelPort::serve_one() {
   }
 }
 
-std::optional<port::ReceivedFrame> ModelPort::receive(int64_t deadline_ns) {
+std::optional<links::ReceivedFrame> ModelLink::receive(int64_t deadline_ns) {
   for (;;) {
     const auto service = next_service_ns();
     const bool reply_first = !to_us_.empty() && (!service || to_us_.begin()->at_ns <= *service);
@@ -96,7 +96,7 @@ std::optional<port::ReceivedFrame> ModelPort::receive(int64_t deadline_ns) {
       continue;
     }
     auto node = to_us_.extract(to_us_.begin());
-    return port::ReceivedFrame{std::move(node.value().bytes), now_ns_};
+    return links::ReceivedFrame{std::move(node.value().bytes), now_ns_};
   }
 }
 

@@ -17,7 +17,7 @@
 #include "sim/schedule.h"
 #include "sim/trace.h"
 
-namespace sim::initiator {
+namespace sim::clients {
 
 // What of the world an initiator may touch.
 struct Surroundings {
@@ -120,4 +120,4 @@ class Initiator {
   bool coalesced_active_ = false;
 };
 
-}  // namespace sim::initiator
+}  // namespace sim::clients

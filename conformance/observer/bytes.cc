@@ -1,12 +1,12 @@
 // The few byte types that the whole suite speaks. Knows nothing of AoE.
 
-#include "conformance/codec/bytes.h"
+#include "conformance/observer/bytes.h"
 
 #include <fmt/format.h>
 
 #include <cassert>
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 std::string to_string(const Mac& mac) {
   return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3],
@@ -115,4 +115,4 @@ std::string quoted(std::string_view text, size_t limit) {
   return quoted(BytesView(reinterpret_cast<const uint8_t*>(text.data()), text.size()), limit);
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
-#include "conformance/codec/build.h"
+#include "conformance/observer/build.h"
 
-namespace conformance::codec {
+namespace conformance::observer {
 namespace {
 
 using testing::HasSubstr;
@@ -208,4 +208,4 @@ TEST(End, OfAReplyFollowsFromItsRequest) {
 }
 
 }  // namespace
-}  // namespace conformance::codec
+}  // namespace conformance::observer

@@ -1,5 +1,5 @@
-// Runs the suite over an EnginePort.
-#include "sim/port/conformance_command.h"
+// Runs the suite over an EngineLink.
+#include "sim/link/conformance_command.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,13 @@
 #include "conformance/report/report.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
-#include "sim/port/engine_port.h"
+#include "sim/link/engine_link.h"
 
-namespace sim::port {
+namespace sim::link {
 
 int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bool verbose) {
   const auto begin = std::chrono::steady_clock::now();
-  EnginePort engine(mtu);
+  EngineLink engine(mtu);
   conformance::Selection selection;
   selection.cases = cases;
   conformance::RunConfig config;
@@ -38,4 +38,4 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
   return report.exit_code;
 }
 
-}  // namespace sim::port
+}  // namespace sim::link

@@ -1,6 +1,6 @@
 #pragma once
 // How frames travel between the suite and a target, and what time it is there. Whoever judges waits
-// only through a Port, so that the same case runs on a wire and in a simulator's virtual time.
+// only through a Link, so that the same case runs on a wire and in a simulator's virtual time.
 // Knows nothing of AoE.
 
 #include <cstdint>
@@ -8,31 +8,31 @@
 #include <stdexcept>
 #include <string>
 
-#include "conformance/codec/bytes.h"
+#include "conformance/observer/bytes.h"
 
-namespace conformance::port {
+namespace conformance::links {
 
-using codec::Bytes;
-using codec::BytesView;
-using codec::Mac;
+using observer::Bytes;
+using observer::BytesView;
+using observer::Mac;
 
 struct ReceivedFrame {
   Bytes bytes;
-  int64_t at_ns = 0;  // on the clock of Port::now_ns
+  int64_t at_ns = 0;  // on the clock of Link::now_ns
 };
 
 // The operating system refused something; the message names the thing and what to do.
-class PortError : public std::runtime_error {
+class LinkError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-class Port {
+class Link {
  public:
-  Port() = default;
-  Port(const Port&) = delete;
-  Port& operator=(const Port&) = delete;
-  virtual ~Port() = default;
+  Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  virtual ~Link() = default;
 
   // Sends one whole Ethernet frame, addresses included, from whatever source address stands in it.
   virtual void send(BytesView frame) = 0;
@@ -49,4 +49,4 @@ inline constexpr int64_t kNsPerUs = 1000;
 inline constexpr int64_t kNsPerMs = 1000 * kNsPerUs;
 inline constexpr int64_t kNsPerSecond = 1000 * kNsPerMs;
 
-}  // namespace conformance::port
+}  // namespace conformance::links

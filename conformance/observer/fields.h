@@ -7,9 +7,9 @@
 #include <span>
 #include <string_view>
 
-#include "conformance/codec/bytes.h"
+#include "conformance/observer/bytes.h"
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 // Every fixed field of AoEr11 and of AoEde's command 0x23. Offsets count from the first byte of the
 // frame.
@@ -123,4 +123,4 @@ namespace dcmd {
 inline constexpr uint8_t nothing = 0, add = 1, del = 2;
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

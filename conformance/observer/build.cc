@@ -1,14 +1,14 @@
 // Frames to send, by the offset table. It checks nothing.
 
-#include "conformance/codec/build.h"
+#include "conformance/observer/build.h"
 
 #include <algorithm>
 
-namespace conformance::codec {
+namespace conformance::observer {
 
 Frame::Frame() : bytes_(at::argument, 0) {
-  codec::set(bytes_, F::eth_type, kEtherType);
-  codec::set(bytes_, F::version, 1);
+  observer::set(bytes_, F::eth_type, kEtherType);
+  observer::set(bytes_, F::version, 1);
 }
 
 Frame Frame::raw(Bytes bytes) {
@@ -20,7 +20,7 @@ Frame Frame::raw(Bytes bytes) {
 
 Frame& Frame::set(F id, uint64_t value) {
   grow(field(id).offset + field(id).size);
-  codec::set(bytes_, id, value);
+  observer::set(bytes_, id, value);
   set_.insert(id);
   return *this;
 }
@@ -185,4 +185,4 @@ Frame& add_crc8x4(Frame& frame) {
   return frame.append(crc);
 }
 
-}  // namespace conformance::codec
+}  // namespace conformance::observer

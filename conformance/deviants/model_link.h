@@ -1,22 +1,22 @@
 #pragma once
-// A Port to the model target in process: virtual time, a receive queue as long as the buffer count
+// A Link to the model target in process: virtual time, a receive queue as long as the buffer count
 // says, one frame served after the other. Waiting costs nothing. Owns the clock and the queue; the
 // protocol is the model's.
 
 #include <deque>
 
 #include "conformance/deviants/model_target.h"
-#include "conformance/port/port.h"
+#include "conformance/links/link.h"
 
 namespace conformance::deviants {
 
-class ModelPort : public port::Port {
+class ModelLink : public links::Link {
  public:
-  explicit ModelPort(ModelConfig config = {});
-  ModelPort(ModelConfig config, const Deviant& deviant);
+  explicit ModelLink(ModelConfig config = {});
+  ModelLink(ModelConfig config, const Deviant& deviant);
 
   void send(BytesView frame) override;
-  std::optional<port::ReceivedFrame> receive(int64_t deadline_ns) override;
+  std::optional<links::ReceivedFrame> receive(int64_t deadline_ns) override;
   int64_t now_ns() override { return now_ns_; }
   Mac mac() const override { return {0x02, 0xae, 0, 0, 0, 0x01}; }
   size_t mtu() const override { return model_.config.mtu; }
