@@ -133,6 +133,7 @@ void World::dispatch(const Event& event) {
         if (!completion.save) {
           reference_.disk_done(done.id, done.status);
         }
+        judge_written(completion.lba, completion.written);
         engine_->on_disk_done(done, outbox_);
         look_at_outbox();
         run_target(false);
@@ -323,7 +324,13 @@ void World::take_frames() {
     }
     if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
       // It may have become anything: from now on nobody can say what the target owes.
-      initiators_[frame.sender - 1]->distrust(clients::View(frame.bytes()).tag());
+      // The source may have become another's: then that one is answered.
+      const clients::MacAddress source = clients::View(frame.bytes()).source();
+      for (std::uint32_t host = 1; host <= initiators_.size(); ++host) {
+        if (host == frame.sender || source == ethernet::Network::mac_of(host)) {
+          initiators_[host - 1]->distrust(frame.bytes());
+        }
+      }
       reference_.go_blind();
       findings_.expect_less();
     }
@@ -413,6 +420,16 @@ void World::judge_disk_op(const target::engine::DiskOp& op) {
         lba);
     if (stamp.state == disk::StampState::good && sectors_.known(stamp.version)) {
       judge_stale(stamp.version, lba, admission);
+    }
+  }
+}
+
+void World::judge_written(std::uint64_t first, std::span<const std::byte> data) {
+  for (std::size_t i = 0; i * disk::kSectorBytes < data.size(); ++i) {
+    const disk::Stamp stamp =
+        disk::read_stamp(data.subspan(i * disk::kSectorBytes, disk::kSectorBytes), first + i);
+    if (stamp.state == disk::StampState::good && sectors_.known(stamp.version)) {
+      sectors_.reached(stamp.version, first + i);
     }
   }
 }

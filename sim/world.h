@@ -71,6 +71,7 @@ class World {
   [[nodiscard]] Nanoseconds world_time_of(Nanoseconds target_time) const;
 
   void judge_disk_op(const target::engine::DiskOp& op);
+  void judge_written(std::uint64_t first, std::span<const std::byte> data);
   void judge_stale(disk::Version version, std::uint64_t lba,
                    const checkers::Reference::Admission& admission);
   void taint_target_of(const ethernet::Frame& frame);

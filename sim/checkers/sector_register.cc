@@ -95,9 +95,17 @@ ApplyVerdict SectorRegister::judge_apply(Version version, std::uint64_t lba) {
   const bool replaced = std::any_of(
       sector.values.begin(), sector.values.end(),
       [&](const Value& value) { return value.applied && !value.gone && mine->done < value.asked; });
-  mine->applied = true;
-  mine->gone = false;
   return mine->superseded != kNever || replaced ? ApplyVerdict::stale : ApplyVerdict::good;
+}
+
+void SectorRegister::reached(Version version, std::uint64_t lba) {
+  for (Value& value : sectors_[lba].values) {
+    if (value.version == version) {
+      value.applied = true;
+      value.gone = false;
+      return;
+    }
+  }
 }
 
 void SectorRegister::accept(Version version, std::uint64_t lba) {
@@ -163,7 +171,8 @@ bool SectorRegister::judge_crash(const disk::Stamp& left, std::uint64_t lba, boo
       present = true;
       continue;
     }
-    value.gone = value.done != kNever || value.applied;
+    // Once gone, gone until it is put there again, however many crashes follow.
+    value.gone = value.gone || value.done != kNever || value.applied;
     value.applied = false;
     if (value.done != kNever) {
       value.superseded = std::min(value.superseded, now);

@@ -48,9 +48,12 @@ class SectorRegister {
   // A flush that was asked for at `asked` has succeeded.
   void flush_done(Order asked);
 
-  // The target puts this version into this sector. Stale: the write was done before another was
-  // asked for that has been put there since.
+  // The target is about to put this version into this sector. Stale: the write was done before
+  // another was asked for that has been put there since.
   ApplyVerdict judge_apply(Version version, std::uint64_t lba);
+  // It is there now. Until then nothing has changed: the operation may fail, and what a crash took
+  // is still gone.
+  void reached(Version version, std::uint64_t lba);
   // Stale damage that was reported: from now on the value is what the sector holds.
   void accept(Version version, std::uint64_t lba);
 
@@ -76,7 +79,7 @@ class SectorRegister {
     Order done = kNever;
     Order superseded = kNever;  // when a write that was asked for after this was done, was done
     bool durably_superseded = false;
-    bool applied = false;      // it has been put on the disk
+    bool applied = false;      // it stands on the disk, or stood there
     bool gone = false;         // a crash took it
     std::uint64_t digest = 0;  // of a torn sector
   };

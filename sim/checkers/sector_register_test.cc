@@ -17,10 +17,16 @@ class SectorRegisterTest : public ::testing::Test {
  protected:
   Version ask() { return model_.ask_write(1, 0, kLba, 1, 0); }
   void done(Version version) { model_.write_done(version, kLba, 1, kNever); }
+  // A disk operation that ends well.
+  ApplyVerdict apply(Version version) {
+    const ApplyVerdict verdict = model_.judge_apply(version, kLba);
+    model_.reached(version, kLba);
+    return verdict;
+  }
   // A write from beginning to end.
   Version write() {
     const Version version = ask();
-    EXPECT_EQ(model_.judge_apply(version, kLba), ApplyVerdict::good);
+    EXPECT_EQ(apply(version), ApplyVerdict::good);
     done(version);
     return version;
   }
@@ -91,8 +97,8 @@ TEST_F(SectorRegisterTest, AWriteThatReachesTheDiskAfterALaterOneIsStale) {
 TEST_F(SectorRegisterTest, ARepetitionOfWhatWasNeverDoneIsNotStale) {
   const Version first = ask();
   const Version second = ask();
-  EXPECT_EQ(model_.judge_apply(second, kLba), ApplyVerdict::good);
-  EXPECT_EQ(model_.judge_apply(first, kLba), ApplyVerdict::good);
+  EXPECT_EQ(apply(second), ApplyVerdict::good);
+  EXPECT_EQ(apply(first), ApplyVerdict::good);
 }
 
 TEST_F(SectorRegisterTest, StaleDamageThatWasReportedIsWhatTheSectorHolds) {
@@ -124,6 +130,38 @@ TEST_F(SectorRegisterTest, AVolatileCacheKeepsWhatWasFlushed) {
   write();
   model_.flush_done(model_.tick());
   EXPECT_FALSE(crash_left(first, false, true));
+}
+
+// The acknowledgement of a write that a cache held was on its way when the power failed.
+TEST_F(SectorRegisterTest, WhatACrashTookStaysGoneOverTheNextOne) {
+  model_.set_volatile(true);
+  const Version before = write();
+  model_.flush_done(model_.tick());
+  const Version lost = ask();
+  EXPECT_EQ(apply(lost), ApplyVerdict::good);
+  EXPECT_TRUE(crash_left(before, false, true));
+  EXPECT_TRUE(crash_left(before, false, true));
+  done(lost);
+  EXPECT_TRUE(read(before));
+}
+
+TEST_F(SectorRegisterTest, WhatACrashTookStaysGoneWhenItsRepetitionFails) {
+  model_.set_volatile(true);
+  const Version before = write();
+  model_.flush_done(model_.tick());
+  const Version lost = ask();
+  EXPECT_EQ(apply(lost), ApplyVerdict::good);
+  EXPECT_TRUE(crash_left(before, false, true));
+  EXPECT_EQ(model_.judge_apply(lost, kLba), ApplyVerdict::good) << "and the disk says ENOSPC";
+  done(lost);
+  EXPECT_TRUE(read(before));
+}
+
+TEST_F(SectorRegisterTest, AWriteThatFailedOnTheDiskMakesNoOtherStale) {
+  const Version first = write();
+  const Version failed = ask();
+  EXPECT_EQ(model_.judge_apply(failed, kLba), ApplyVerdict::good);
+  EXPECT_EQ(model_.judge_apply(first, kLba), ApplyVerdict::good);
 }
 
 TEST_F(SectorRegisterTest, OnlyAnUnfinishedWriteMayBeTorn) {

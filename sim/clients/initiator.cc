@@ -35,6 +35,20 @@ bool transfers(OpKind kind) {
   return kind == OpKind::read || kind == OpKind::write || kind == OpKind::coalesced;
 }
 
+// The AoE command that an operation is asked under, and so answered.
+std::uint8_t command_of(OpKind kind) {
+  switch (kind) {
+    case OpKind::config:
+    case OpKind::set_config:
+      return kConfig;
+    case OpKind::negotiate:
+    case OpKind::congestion:
+      return kExtensions;
+    default:
+      return kAta;
+  }
+}
+
 bool all_zero(Bytes bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
@@ -255,7 +269,9 @@ void Initiator::finish(std::size_t at, std::uint8_t outcome, Nanoseconds now) {
         break;
       case OpKind::flush:
         ++coverage.flushes_done;
-        world_.sectors.flush_done(active.asked);
+        if (!active.doubtful) {
+          world_.sectors.flush_done(active.asked);
+        }
         break;
       case OpKind::identify:
         ++coverage.identifies_done;
@@ -550,9 +566,16 @@ void Initiator::receive(const ethernet::Frame& frame, Nanoseconds now) {
   if (frame.sender != kTargetHost) {
     return;  // another initiator's broadcast
   }
+  // An announcement goes to everybody and has no request: its tag 0 answers nobody's tag 0.
+  const bool announcement = (view.destination().octets[0] & 1U) != 0;
+  if (announcement) {
+    take_announcement(view, now);
+    return;
+  }
   for (std::size_t at = 0; at < active_.size(); ++at) {
     for (std::size_t part = 0; part < active_[at].parts.size(); ++part) {
       if (!active_[at].parts[part].done && active_[at].parts[part].tag == view.tag() &&
+          command_of(active_[at].kind) == view.command() &&
           active_[at].kind != OpKind::congestion) {
         part_answered(at, part, frame, now);
         pump(now);
@@ -560,25 +583,34 @@ void Initiator::receive(const ethernet::Frame& frame, Nanoseconds now) {
       }
     }
   }
-  if (view.command() == kConfig && view.tag() == 0) {
-    // The target announces itself: it has no memory of us.
-    const bool negotiating = std::any_of(active_.begin(), active_.end(), [](const Active& active) {
-      return active.kind == OpKind::negotiate;
-    });
-    if (spec_.kind == InitiatorKind::aoede && !negotiating) {
-      renegotiate_ = true;
-      pump(now);
-    }
-    return;
-  }
   ++world_.coverage.late_replies;
   if (!damaged && !tag_was_used(view.tag())) {
     complain("reply:unknown-tag", fmt::format("a reply to tag {} that was never used", view.tag()));
   }
 }
 
-void Initiator::distrust(std::uint32_t tag) {
-  distrusted_.push_back(tag);
+// The target announces itself: it has no memory of us.
+void Initiator::take_announcement(const View& view, Nanoseconds now) {
+  if (view.command() != kConfig || view.tag() != 0) {
+    return;
+  }
+  const bool negotiating = std::any_of(active_.begin(), active_.end(), [](const Active& active) {
+    return active.kind == OpKind::negotiate;
+  });
+  if (spec_.kind == InitiatorKind::aoede && !negotiating) {
+    renegotiate_ = true;
+    pump(now);
+  }
+}
+
+void Initiator::distrust(Bytes request) {
+  const View view(request);
+  distrusted_.push_back(view.tag());
+  // The tags of further reads travel in it, too.
+  for (std::size_t at = kAtaBytes + 1; at + kCoalescedEntryBytes <= request.size();
+       at += kCoalescedEntryBytes) {
+    distrusted_.push_back((std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2));
+  }
   for (const Active& active : active_) {
     for (const Part& part : active.parts) {
       distrusted_.push_back(part.tag);
@@ -668,6 +700,7 @@ void Initiator::part_answered(std::size_t at, std::size_t part_at, const etherne
   } else if (active.kind == OpKind::negotiate) {
     take_negotiation(refused ? Bytes{} : frame.bytes());
   }
+  active.doubtful = active.doubtful || tainted(frame);
   part.done = true;
   part.timer = 0;
   if (std::all_of(active.parts.begin(), active.parts.end(),

@@ -43,9 +43,9 @@ class Initiator {
   void sweep(bool everything, Nanoseconds now);
   void receive(const ethernet::Frame& frame, Nanoseconds now);
   void on_timer(std::uint64_t arg, Nanoseconds now);
-  // A request with this tag was corrupted on its way: what answers it, or what travelled in it,
-  // proves nothing.
-  void distrust(std::uint32_t tag);
+  // This request was corrupted on its way: what answers it, or what travelled in it, proves
+  // nothing.
+  void distrust(Bytes request);
 
   [[nodiscard]] bool idle() const {
     return next_op_ == ops_.size() && active_.empty() && !waiting_;
@@ -73,6 +73,7 @@ class Initiator {
     disk::Version version = 0;
     checkers::Order asked = 0;
     bool failed = false;
+    bool doubtful = false;  // a reply that proves nothing ended a part of it
     std::vector<Part> parts;
   };
 
@@ -100,6 +101,7 @@ class Initiator {
   bool reply_fits(const Active& active, const Part& part, const ethernet::Frame& frame) const;
   void judge_data(const Active& active, const Part& part, Bytes data);
   void take_negotiation(Bytes frame);
+  void take_announcement(const View& view, Nanoseconds now);
   void complain(const char* signature, const std::string& text);
 
   std::uint32_t host_;

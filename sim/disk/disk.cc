@@ -162,6 +162,10 @@ Disk::Completion Disk::complete(std::uint64_t arg, Nanoseconds now) {
     }
   } else {
     transfer(flight);
+    if (flight.op.kind == DiskOpKind::write) {
+      completion.lba = flight.op.lba;
+      completion.written = flight.op.data.first(std::size_t{flight.transferred} * kSectorBytes);
+    }
   }
   errors_ += flight.status == DiskStatus::ok ? 0 : 1;
   flight.used = false;

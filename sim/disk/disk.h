@@ -29,6 +29,9 @@ class Disk {
     target::engine::DiskDone done;
     bool current = false;  // false: of a life that a crash ended
     bool save = false;
+    // What of a write stands on the disk now; the bytes are the engine's, as in DiskOp.
+    std::uint64_t lba = 0;
+    std::span<const std::byte> written;
   };
   // An event disk_done came: transfers the data.
   Completion complete(std::uint64_t slot, Nanoseconds now);
