@@ -283,7 +283,7 @@ std::vector<Item> decode(BytesView frame, const Hints& hints) {
     if (f.part != Part::ethernet && !aoe) {
       continue;
     }
-    if (!part_applies(f.part, cmd) || f.side == (reply ? Side::request : Side::reply)) {
+    if (!part_applies(f.part, cmd) || f.side == (reply ? Direction::request : Direction::reply)) {
       continue;
     }
     Item item;

@@ -9,7 +9,7 @@ namespace conformance::observer {
 
 namespace {
 using enum Part;
-using enum Side;
+using enum Direction;
 constexpr Order B = Order::big, L = Order::little;
 constexpr uint64_t all = ~uint64_t{0};
 

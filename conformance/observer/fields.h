@@ -54,7 +54,7 @@ enum class F {
 };
 
 enum class Part { ethernet, header, ata, config, mask, reserve, extension };
-enum class Side { both, request, reply };
+enum class Direction { both, request, reply };
 enum class Order { big, little };
 enum class Show { number, hex, mac, flag };
 
@@ -62,7 +62,7 @@ struct Field {
   F id;
   std::string_view name;
   Part part;
-  Side side;
+  Direction side;
   size_t offset;
   size_t size;
   uint64_t mask;  // the bits of those bytes that are the field

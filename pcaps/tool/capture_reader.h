@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "pcaps/tool/frame.h"
+#include "pcaps/tool/observed.h"
 
 struct pcap;
 

@@ -15,10 +15,10 @@
 #include <string>
 #include <vector>
 
+#include "conformance/observer/judge.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
-#include "pcaps/tool/judge.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
 #include "pcaps/tool/statistics.h"

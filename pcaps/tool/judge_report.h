@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "pcaps/tool/judge.h"
+#include "conformance/observer/judge.h"
+#include "pcaps/tool/observed.h"
 
 namespace pcaps {
 

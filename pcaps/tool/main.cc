@@ -14,16 +14,16 @@
 #include <string>
 
 #include "conformance/links/af_packet.h"
+#include "conformance/observer/judge.h"
+#include "conformance/observer/tracker.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
-#include "pcaps/tool/judge.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
 #include "pcaps/tool/replay.h"
 #include "pcaps/tool/statistics.h"
 #include "pcaps/tool/suite_report.h"
-#include "pcaps/tool/tracker.h"
 
 namespace pcaps {
 namespace {

@@ -196,7 +196,7 @@ void Reconstructor::on_request(const AoeFrame& frame, Request& request, Relation
     return;
   }
   const std::uint32_t room = frame.length > kAtaDataOffset ? frame.length - kAtaDataOffset : 0;
-  const std::uint32_t bytes = std::min(request.sectors * kSectorBytes, room);
+  const auto bytes = std::min<std::uint32_t>(request.sectors * kSectorBytes, room);
   const auto data = frame.slice(kAtaDataOffset, bytes);
   waiting_[request.first_frame].assign(data.begin(), data.end());
 }

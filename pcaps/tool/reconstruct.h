@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pcaps/tool/tracker.h"
+#include "pcaps/tool/observed.h"
 
 namespace pcaps {
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "pcaps/tool/test_frames.h"
+#include "conformance/observer/test_frames.h"
 
 namespace pcaps {
 namespace {

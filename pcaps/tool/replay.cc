@@ -209,7 +209,7 @@ std::uint32_t Replayer::shifted(std::uint32_t tag, std::uint8_t features) const 
 bool Replayer::find_target(std::string& error) {
   const TargetAddress to = *options_.to;
   std::vector<std::uint8_t> query(kConfigStringOffset, 0);
-  put_mac(query.data(), kBroadcastMac);
+  put_mac(query.data(), kBroadcastAddress);
   put_mac(query.data() + kMacBytes,
           initiators_.empty() ? to_number(link_.mac()) : initiators_.front().second);
   query[12] = kEtherTypeAoe >> 8;
@@ -265,7 +265,7 @@ Replayer::Flight Replayer::prepare(std::unique_ptr<PlannedFrame> planned) const 
   flight.answered.resize(planned->expected.size());
   flight.source = mapped(AoeFrame::read_mac(planned->bytes.data() + kMacBytes));
   std::uint8_t* p = flight.bytes.data();
-  if (AoeFrame::read_mac(p) != kBroadcastMac) {
+  if (AoeFrame::read_mac(p) != kBroadcastAddress) {
     put_mac(p, target_mac_);
   }
   put_mac(p + kMacBytes, flight.source);

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "pcaps/tool/capture_reader.h"
+#include "pcaps/tool/observed.h"
 #include "pcaps/tool/reconstruct.h"
-#include "pcaps/tool/tracker.h"
 
 namespace pcaps {
 

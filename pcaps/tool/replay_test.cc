@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "conformance/deviants/model_link.h"
-#include "pcaps/tool/test_frames.h"
+#include "conformance/observer/test_frames.h"
 
 namespace pcaps {
 namespace {
@@ -14,6 +14,7 @@ namespace {
 using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
 using conformance::deviants::ModelConfig;
 using conformance::deviants::ModelLink;
+using testing_frames::read_request;
 
 // A model target that is e1.1, in virtual time: no test here waits for a clock.
 ModelConfig model_config() {

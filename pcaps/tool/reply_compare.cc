@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "conformance/observer/decode.h"
-#include "pcaps/tool/extension_table.h"
+#include "conformance/observer/extension_table.h"
 
 namespace pcaps {
 

@@ -13,7 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "pcaps/tool/frame.h"
+#include "pcaps/tool/observed.h"
 
 namespace pcaps {
 

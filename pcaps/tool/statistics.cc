@@ -318,19 +318,6 @@ std::string mtu_text(std::uint32_t frame_bytes_max) {
                               : fmt::format("at least {} (jumbo frames)", payload);
 }
 
-std::string printable(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7F && c != '\\') {
-      text += c;
-    } else {
-      text += fmt::format("\\x{:02x}", byte);
-    }
-  }
-  return text;
-}
-
 namespace {
 std::vector<std::string> feature_names(std::uint8_t features) {
   std::vector<std::string> names;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "pcaps/tool/tracker.h"
+#include "pcaps/tool/observed.h"
 
 namespace pcaps {
 
@@ -132,6 +132,5 @@ class Statistics : public TrackerObserver {
 std::string duration_text(Nanoseconds value_ns);
 // The MTU that frames of this size betray: 1500, 9000 or the size itself.
 std::string mtu_text(std::uint32_t frame_bytes_max);
-std::string printable(std::string_view bytes);
 
 }  // namespace pcaps

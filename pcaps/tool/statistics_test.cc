@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "conformance/observer/test_frames.h"
 #include "pcaps/tool/html_page.h"
-#include "pcaps/tool/test_frames.h"
 
 namespace pcaps {
 namespace {

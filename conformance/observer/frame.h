@@ -6,11 +6,12 @@
 #include <cstring>
 #include <span>
 
-namespace pcaps {
+#include "conformance/observer/fields.h"
+
+namespace conformance::observer {
 
 using Nanoseconds = std::int64_t;
 
-inline constexpr std::uint32_t kSectorBytes = 512;
 inline constexpr std::uint32_t kEthernetHeaderBytes = 14;
 inline constexpr std::uint32_t kAoeHeaderEnd = 24;
 inline constexpr std::uint32_t kAtaDataOffset = 36;
@@ -21,14 +22,12 @@ inline constexpr std::uint32_t kReserveListOffset = 26;
 inline constexpr std::uint32_t kMacBytes = 6;
 inline constexpr std::uint32_t kExtensionTableOffset = 26;
 inline constexpr std::uint32_t kMinimumFrameBytes = 60;
-inline constexpr std::uint32_t kCoalescedEntryBytes = 16;
-inline constexpr std::uint32_t kConfigStringMax = 1024;
 
 inline constexpr std::uint16_t kEtherTypeAoe = 0x88A2;
 inline constexpr std::uint16_t kNoVlan = 0xFFFF;
 inline constexpr std::uint16_t kBroadcastShelf = 0xFFFF;
 inline constexpr std::uint8_t kBroadcastSlot = 0xFF;
-inline constexpr std::uint64_t kBroadcastMac = 0xFFFF'FFFF'FFFF;
+inline constexpr std::uint64_t kBroadcastAddress = 0xFFFF'FFFF'FFFF;
 
 enum Command : std::uint8_t {
   kCommandAta = 0,
@@ -155,4 +154,4 @@ inline bool is_28_bit(std::uint8_t ata_command) {
   return ata_command == kAtaRead || ata_command == kAtaWrite;
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

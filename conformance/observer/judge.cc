@@ -1,13 +1,12 @@
-#include "pcaps/tool/judge.h"
+#include "conformance/observer/judge.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "conformance/observer/decode.h"
-#include "pcaps/tool/statistics.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 constexpr std::uint32_t kIdentifyBytes = 512;
@@ -626,11 +625,10 @@ void Judge::judge_identify(const AoeFrame& frame, std::uint32_t session, TargetS
   if (!frame.holds(kAtaDataOffset, kIdentifyBytes)) {
     return;
   }
-  namespace observer = conformance::observer;
   const auto identify = frame.slice(kAtaDataOffset, kIdentifyBytes);
-  const std::uint64_t sectors = observer::identify_sectors(identify);
-  const std::uint64_t low = observer::identify_word(identify, 60) |
-                            static_cast<std::uint64_t>(observer::identify_word(identify, 61)) << 16;
+  const std::uint64_t sectors = identify_sectors(identify);
+  const std::uint64_t low =
+      identify_word(identify, 60) | static_cast<std::uint64_t>(identify_word(identify, 61)) << 16;
   constexpr std::uint64_t kLow28 = 0x0FFF'FFFF;
   if (low != std::min(sectors, kLow28)) {
     note(Rule::reply_identify, frame.number, session, [sectors, low] {
@@ -1130,4 +1128,4 @@ void Judge::check_sector(const AoeFrame& frame, const Request& request, std::uin
   learn(0);
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -1,9 +1,9 @@
-#include "pcaps/tool/extension_table.h"
+#include "conformance/observer/extension_table.h"
 
 #include <algorithm>
 #include <array>
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 struct Feature {
@@ -82,4 +82,4 @@ const char* feature_name(std::uint8_t bit) {
   return "?";
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

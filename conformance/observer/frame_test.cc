@@ -1,15 +1,14 @@
-#include "pcaps/tool/frame.h"
+#include "conformance/observer/frame.h"
 
 #include <gtest/gtest.h>
 
 #include "conformance/observer/fields.h"
-#include "pcaps/tool/test_frames.h"
+#include "conformance/observer/test_frames.h"
 
-namespace pcaps {
+namespace conformance::observer::testing_frames {
 namespace {
 
 namespace observer = conformance::observer;
-using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
 
 AoeFrame::Kind parse(const Bytes& bytes, AoeFrame& frame) {
   CapturedFrame captured;
@@ -88,4 +87,4 @@ TEST(AoeFrame, TellsOtherTrafficAndRuntsApart) {
 }
 
 }  // namespace
-}  // namespace pcaps
+}  // namespace conformance::observer::testing_frames

@@ -10,10 +10,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pcaps/tool/extension_table.h"
-#include "pcaps/tool/frame.h"
+#include "conformance/observer/extension_table.h"
+#include "conformance/observer/frame.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 inline constexpr std::uint32_t kNone = 0xFFFF'FFFF;
 inline constexpr std::uint32_t kRequestsKept = 1
@@ -185,5 +185,7 @@ std::string mac_text(std::uint64_t mac);
 std::string address_text(std::uint16_t vlan, std::uint16_t shelf, std::uint8_t slot);
 // "read of 2 sectors at LBA 100", "config force set", ...
 std::string request_text(const Request& request);
+// Bytes as text; what cannot be shown as \xNN.
+std::string printable(std::string_view bytes);
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -1,11 +1,11 @@
-#include "pcaps/tool/tracker.h"
+#include "conformance/observer/tracker.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 constexpr int kAnyCommand = -1;
@@ -542,6 +542,19 @@ void Tracker::finish() {
   }
 }
 
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F && c != '\\') {
+      text += c;
+    } else {
+      text += fmt::format("\\x{:02x}", byte);
+    }
+  }
+  return text;
+}
+
 std::string mac_text(std::uint64_t mac) {
   return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac >> 40 & 0xFF,
                      mac >> 32 & 0xFF, mac >> 24 & 0xFF, mac >> 16 & 0xFF, mac >> 8 & 0xFF,
@@ -594,4 +607,4 @@ std::string request_text(const Request& request) {
   }
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

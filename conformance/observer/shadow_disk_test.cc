@@ -1,8 +1,8 @@
-#include "pcaps/tool/shadow_disk.h"
+#include "conformance/observer/shadow_disk.h"
 
 #include <gtest/gtest.h>
 
-namespace pcaps {
+namespace conformance::observer {
 namespace {
 
 TEST(ShadowDisk, RemembersSectorsByTargetAndLba) {
@@ -34,4 +34,4 @@ TEST(ShadowDisk, StaysBoundedAndCountsWhatItForgets) {
 }
 
 }  // namespace
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -1,6 +1,6 @@
-#include "pcaps/tool/frame.h"
+#include "conformance/observer/frame.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 constexpr std::uint32_t kVlanTagBytes = 4;
@@ -48,4 +48,4 @@ AoeFrame::Kind AoeFrame::parse(const CapturedFrame& captured, AoeFrame& out) {
   return left < kAoeHeaderEnd ? Kind::runt : Kind::aoe;
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -1,4 +1,4 @@
-#include "pcaps/tool/judge.h"
+#include "conformance/observer/judge.h"
 
 #include <gmock/gmock.h>
 
@@ -7,12 +7,10 @@
 #include <map>
 #include <set>
 
-#include "pcaps/tool/test_frames.h"
+#include "conformance/observer/test_frames.h"
 
-namespace pcaps {
+namespace conformance::observer::testing_frames {
 namespace {
-
-using namespace testing_frames;  // NOLINT: frames by hand are what these tests are written in
 
 struct Verdicts {
   std::map<Rule, std::uint64_t> counts;
@@ -553,4 +551,4 @@ TEST(Judge, KeepsAFewExamplesAndCountsTheRest) {
 }
 
 }  // namespace
-}  // namespace pcaps
+}  // namespace conformance::observer::testing_frames

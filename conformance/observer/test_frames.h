@@ -6,11 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "pcaps/tool/tracker.h"
+#include "conformance/observer/tracker.h"
 
-namespace pcaps::testing_frames {
-
-using Bytes = std::vector<std::uint8_t>;
+namespace conformance::observer::testing_frames {
 
 inline constexpr std::uint64_t kTargetMac = 0x02AE'0000'0001;
 inline constexpr std::uint64_t kAlice = 0x02AE'0000'00A1;
@@ -167,4 +165,4 @@ class Scene {
   std::uint64_t number_ = 0;
 };
 
-}  // namespace pcaps::testing_frames
+}  // namespace conformance::observer::testing_frames

@@ -12,11 +12,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pcaps/tool/rules.h"
-#include "pcaps/tool/shadow_disk.h"
-#include "pcaps/tool/tracker.h"
+#include "conformance/observer/rules.h"
+#include "conformance/observer/shadow_disk.h"
+#include "conformance/observer/tracker.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 struct Finding {
   Rule rule = Rule::count;
@@ -152,4 +152,4 @@ class Judge : public TrackerObserver {
   std::uint64_t last_stale_told_ = 0;  // the stale copy last spoken of: once per copy
 };
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-namespace pcaps {
+namespace conformance::observer {
 
 enum class Verdict : std::uint8_t { info, warn, fail };
 enum class Side : std::uint8_t { initiator, target };
@@ -107,4 +107,4 @@ std::span<const RuleFacts> all_rules();
 const char* verdict_text(Verdict verdict);
 const char* side_text(Side side);
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "pcaps/tool/frame.h"
+#include "conformance/observer/frame.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 enum class LengthOrder : std::uint8_t { little, big };
 
@@ -50,4 +50,4 @@ bool equal_but_for_case(std::string_view a, std::string_view b);
 bool is_upper_case(std::string_view name);  // no lower-case letter in it
 const char* feature_name(std::uint8_t bit);
 
-}  // namespace pcaps
+}  // namespace conformance::observer

@@ -1,9 +1,9 @@
-#include "pcaps/tool/shadow_disk.h"
+#include "conformance/observer/shadow_disk.h"
 
 #include <cstdlib>
 #include <new>
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 constexpr std::uint32_t kTargetShift = 48;
@@ -71,4 +71,4 @@ void ShadowDisk::forget(std::uint32_t target, std::uint64_t lba) {
   }
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer

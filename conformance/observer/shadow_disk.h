@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "pcaps/tool/frame.h"
+#include "conformance/observer/frame.h"
 
-namespace pcaps {
+namespace conformance::observer {
 
 struct Sector {
   std::uint64_t key = 0;  // target and LBA, plus one: 0 is an empty place
@@ -52,4 +52,4 @@ class ShadowDisk {
   std::uint32_t victim_ = 0;
 };
 
-}  // namespace pcaps
+}  // namespace conformance::observer

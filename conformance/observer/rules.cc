@@ -1,10 +1,10 @@
-#include "pcaps/tool/rules.h"
+#include "conformance/observer/rules.h"
 
 #include <array>
 #include <cassert>
 #include <cstddef>
 
-namespace pcaps {
+namespace conformance::observer {
 
 namespace {
 constexpr auto kRuleCount = static_cast<std::size_t>(Rule::count);
@@ -161,4 +161,4 @@ const char* side_text(Side side) {
   return side == Side::initiator ? "initiator" : "target";
 }
 
-}  // namespace pcaps
+}  // namespace conformance::observer
