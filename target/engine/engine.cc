@@ -504,7 +504,8 @@ void Engine::Impl::enter_in_window(Operation& operation, Outbox& outbox) {
 void Engine::Impl::start(std::uint32_t slot, Outbox& outbox) {
   const Operation& operation = operations_[slot];
   outbox.disk_ops.push_back({slot, operation.kind, operation.lba, operation.sectors,
-                             slots_.data(slot).first(operation.sectors * kSectorBytes)});
+                             slots_.data(slot).first(operation.sectors * kSectorBytes),
+                             operation.initiator});
 }
 
 // ---------------------------------------------------------------------------------------------------

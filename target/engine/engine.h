@@ -100,6 +100,7 @@ struct DiskOp {
   std::uint64_t lba = 0;
   std::uint32_t sectors = 0;
   std::span<std::byte> data;
+  wire::MacAddress initiator{};  // who asked: for shares and streams, never for permission
 };
 
 // New persistent state to be stored, all or nothing. Ends with on_disk_done(id) like a disk
