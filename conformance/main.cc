@@ -281,6 +281,13 @@ std::unique_ptr<links::Link> open_named_port(const Options& o) {
   }
 }
 
+// A report that cannot be written is better known before the run.
+void make_report_directory(const Options& o) {
+  if (!o.report_dir.empty()) {
+    report::make_directory(o.report_dir);
+  }
+}
+
 void write_reports(const Options& o, const report::Report& r) {
   if (!o.report_dir.empty()) {
     report::write_all(o.report_dir, r);
@@ -365,7 +372,12 @@ int run(const Options& o, const std::string& command) {
     if (!o.target_image.empty()) {
       values["image"] = o.target_image;
     }
-    process = std::make_unique<TargetProcess>(fill_placeholders(o.target_command, values));
+    if (!o.plan) {
+      make_report_directory(o);
+    }
+    process = std::make_unique<TargetProcess>(
+        fill_placeholders(o.target_command, values),
+        o.report_dir.empty() || o.plan ? std::string() : o.report_dir + "/target.log");
     config.restart = [&](Context::End end) {
       end == Context::End::crash ? process->kill_now() : process->end();
       process->start();
@@ -379,6 +391,7 @@ int run(const Options& o, const std::string& command) {
     config.how_it_ended = [&] {
       return process->running() ? std::string() : process->how_it_ended();
     };
+    config.what_it_said = [&] { return process->what_it_said(); };
   }
   if (o.plan) {
     if (o.model) {
@@ -387,10 +400,7 @@ int run(const Options& o, const std::string& command) {
     return plan(o, config);
   }
   const std::unique_ptr<links::Link> link = open_named_port(o);
-  if (!o.report_dir.empty()) {
-    report::make_directory(
-        o.report_dir);  // a report that cannot be written is better known before the run
-  }
+  make_report_directory(o);
   if (auto* model = dynamic_cast<deviants::ModelLink*>(link.get())) {
     config.restart = [model](Context::End) { model->restart(); };
     config.restart_with_buffers = [model](uint64_t buffers) {

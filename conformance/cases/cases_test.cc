@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "conformance/deviants/model_link.h"
+#include "conformance/report/report.h"
 #include "conformance/runner/judge.h"
 
 namespace conformance {
@@ -78,7 +79,7 @@ std::string told(const CaseResult& r) {
   std::string out = fmt::format("{}: {}: {}\n", r.id, to_string(r.verdict), r.reason);
   for (const Finding& f : r.findings) {
     out += fmt::format("  {} [{}]\n  expected: {}\n  got:      {}\n{}", f.headline, f.clause,
-                       f.expected, f.got, f.detail);
+                       f.expected, f.got, report::evidence_text(f));
   }
   return out;
 }

@@ -39,19 +39,6 @@ uint32_t tag_of(BytesView frame) {
   return static_cast<uint32_t>(get(frame, F::tag).value_or(0));
 }
 
-std::string indent(const std::string& text) {
-  std::string out;
-  bool start = true;
-  for (const char c : text) {
-    if (start) {
-      out += "    ";
-    }
-    out += c;
-    start = c == '\n';
-  }
-  return out;
-}
-
 }  // namespace
 
 Scratch default_scratch(uint64_t disk_sectors) {
@@ -395,13 +382,16 @@ void Context::transmit(const Bytes& bytes) {
     shared_.negotiated[from] = true;
   }
   ++shared_.frames_sent;
+  const int64_t at_ns = link_.now_ns();
+  log(true, at_ns, bytes);
   if (shared_.tap) {
-    shared_.tap(true, link_.now_ns(), bytes);
+    shared_.tap(true, at_ns, bytes);
   }
   link_.send(bytes);
 }
 
 void Context::take_in(ReceivedFrame frame) {
+  log(false, frame.at_ns, frame.bytes);
   if (shared_.tap) {
     shared_.tap(false, frame.at_ns, frame.bytes);
   }
@@ -503,38 +493,36 @@ Verdict Context::broken() const {
   return Verdict::fail;
 }
 
-std::string Context::describe(const Exchange* x, const Marks& marks) {
+std::vector<ShownFrame> Context::evidence(const Exchange* x, const Marks& marks) const {
+  std::vector<ShownFrame> out;
   if (x == nullptr) {
-    return {};
+    return out;
   }
-  std::string out;
   if (x->sent > 0) {  // not asked for, otherwise
-    out += fmt::format("  request ({} bytes, sent {}):\n", x->request.size(),
-                       x->sent == 1 ? "once" : fmt::format("{} times", x->sent));
-    out += indent(observer::dump(x->request));
-    out += indent(observer::hexdump(x->request));
+    out.push_back({FrameRole::request, x->request, {}, x->sent_ns, x->sent});
   }
-  const auto show = [&](const char* what, const Bytes& frame) {
-    observer::Hints hints;
-    hints.request = &x->request;
-    out += fmt::format("  {} ({} bytes):\n", what, frame.size());
-    out += indent(observer::dump(frame, marks, hints));
-    out += indent(observer::hexdump(frame, marks));
-  };
   if (x->reply) {
-    show(x->sent > 0 ? "reply" : "unasked for", *x->reply);
-  } else {
-    out += "  reply: none\n";
-    if (!x->strays.empty()) {
-      show("this came instead", x->strays.front());
-    }
+    out.push_back({FrameRole::reply, *x->reply, marks, x->replied_ns, 0});
+  } else if (!x->strays.empty()) {
+    out.push_back({FrameRole::stray, x->strays.front(), marks, 0, 0});
   }
   return out;
 }
 
+void Context::log(bool outgoing, int64_t at_ns, BytesView bytes) {
+  const size_t own = outgoing ? 6 : 0;  // where our address stands
+  const Mac& prober = shared_.prober->mac();
+  const bool barrier = bytes.size() >= own + prober.size() &&
+                       std::equal(prober.begin(), prober.end(), bytes.begin() + own);
+  frames_.add({Bytes(bytes.begin(), bytes.end()), outgoing, at_ns,
+               barrier    ? FrameRole::barrier
+               : undoing_ ? FrameRole::undo
+                          : FrameRole::setup});
+}
+
 void Context::fail(const std::string& headline, const std::string& expected, const std::string& got,
                    const Exchange* x, const Marks& marks) {
-  findings_.push_back({broken(), clause_, headline, expected, got, describe(x, marks)});
+  findings_.push_back({broken(), clause_, headline, expected, got, evidence(x, marks)});
   throw CaseEnd(broken(), headline);
 }
 
@@ -548,7 +536,7 @@ void Context::info(std::string text) {
 }
 
 void Context::warn(std::string text, const Exchange* x, const Marks& marks) {
-  findings_.push_back({Verdict::warn, clause_, std::move(text), {}, {}, describe(x, marks)});
+  findings_.push_back({Verdict::warn, clause_, std::move(text), {}, {}, evidence(x, marks)});
 }
 
 void Context::unsupported(std::string why) {
@@ -777,7 +765,7 @@ void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& ma
       info(o.seen);
       return;
     }
-    findings_.push_back({o.verdict, clause_, o.seen, {}, o.seen, describe(&x, marks)});
+    findings_.push_back({o.verdict, clause_, o.seen, {}, o.seen, evidence(&x, marks)});
     if (o.verdict == Verdict::fail) {
       throw CaseEnd(Verdict::fail, o.seen);
     }
@@ -896,6 +884,8 @@ void Context::begin_case(std::string first_clause, Level level) {
   clause_ = std::move(first_clause);
   level_ = level;
   findings_.clear();
+  frames_.clear();
+  undoing_ = false;
   undo_.clear();
   inbox_.clear();
   planted_.clear();

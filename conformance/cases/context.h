@@ -311,6 +311,9 @@ class Context {
   void run_undo();
   void reset_sessions();
   std::vector<Finding> take_findings() { return std::move(findings_); }
+  // All frames since begin_case, each with what it was there for.
+  FrameLog& frames() { return frames_; }
+  void undoing(bool on) { undoing_ = on; }
   Shared& shared() { return shared_; }
   void measure_rtt();
   TargetFacts& facts() { return facts_; }
@@ -324,7 +327,8 @@ class Context {
   void transmit(const Bytes& bytes);
   void refuse_harm(BytesView frame) const;
   bool is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const;
-  std::string describe(const Exchange* x, const Marks& marks);
+  std::vector<ShownFrame> evidence(const Exchange* x, const Marks& marks) const;
+  void log(bool outgoing, int64_t at_ns, BytesView bytes);
   Verdict broken() const;
   std::vector<links::ReceivedFrame> inbox_;
   links::Link& link_;
@@ -336,6 +340,8 @@ class Context {
   std::string clause_;
   Level level_ = Level::must;
   std::vector<Finding> findings_;
+  FrameLog frames_;
+  bool undoing_ = false;
   std::vector<std::function<void()>> undo_;
   Initiator* barrier_by_ = nullptr;
   Bytes planted_;

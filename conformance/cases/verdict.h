@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "conformance/cases/evidence.h"
+
 namespace conformance {
 
 enum class Level { must, should, may, interop };
@@ -24,7 +26,7 @@ struct Finding {
   std::string headline;  // one line: what was wrong, or seen
   std::string expected;
   std::string got;
-  std::string detail;  // decoded frames and hexdumps, several lines
+  std::vector<ShownFrame> frames;  // what it rests on; the request first, when there was one
 };
 
 }  // namespace conformance

@@ -49,6 +49,24 @@ std::string clause_text(const std::string& id) {
                                          clause->section, to_string(clause->level), clause->text);
 }
 
+std::string indent(const std::string& text) {
+  std::string out;
+  bool start = true;
+  for (const char c : text) {
+    if (start) {
+      out += "    ";
+    }
+    out += c;
+    start = c == '\n';
+  }
+  return out;
+}
+
+std::string said_text(const std::string& said) {
+  return said.empty() ? std::string()
+                      : "  the target said:\n" + indent(said) + (said.back() == '\n' ? "" : "\n");
+}
+
 // `reason_told`: the line above ends with the case's reason.
 std::string findings_text(const CaseResult& c, bool reason_told) {
   std::string out;
@@ -73,7 +91,7 @@ std::string findings_text(const CaseResult& c, bool reason_told) {
     if (!f.got.empty()) {
       out += fmt::format("  got:      {}\n", f.got);
     }
-    out += f.detail;
+    out += evidence_text(f);
   }
   return out;
 }
@@ -108,6 +126,37 @@ std::string tap_safe(std::string text) {
 }
 
 }  // namespace
+
+std::string evidence_text(const Finding& f) {
+  std::string out;
+  const observer::Bytes* request = nullptr;
+  bool came = false;
+  for (const ShownFrame& frame : f.frames) {
+    observer::Hints hints;
+    hints.request = request;
+    std::string what = to_string(frame.role);
+    if (frame.role == FrameRole::request) {
+      request = &frame.bytes;
+      hints = {};
+      const std::string times = frame.sent == 1 ? "once" : fmt::format("{} times", frame.sent);
+      what = fmt::format("request ({} bytes, sent {})", frame.bytes.size(), times);
+    } else {
+      came = true;
+      const char* name = frame.role == FrameRole::stray ? "this came instead"
+                         : request != nullptr           ? "reply"
+                                                        : "unasked for";
+      what = fmt::format("{} ({} bytes)", name, frame.bytes.size());
+      out += frame.role == FrameRole::stray ? "  reply: none\n" : "";
+    }
+    out += fmt::format("  {}:\n", what);
+    out += indent(observer::dump(frame.bytes, frame.marks, hints));
+    out += indent(observer::hexdump(frame.bytes, frame.marks));
+  }
+  if (request != nullptr && !came) {
+    out += "  reply: none\n";
+  }
+  return out;
+}
 
 std::map<Verdict, size_t> Report::counts() const {
   std::map<Verdict, size_t> out;
@@ -178,6 +227,7 @@ std::string to_text(const Report& r, const TextOptions& options) {
       continue;
     }
     out += findings_text(c, true);
+    out += said_text(c.target_said);
     if (c.verdict != Verdict::info) {
       out += fmt::format("  began:    {}, {:.3f} ms\n", time_text(c.started_ns), c.duration_ms);
       if (!c.capture.empty()) {
@@ -209,6 +259,7 @@ std::string to_text(const Report& r, const TextOptions& options) {
   }
   if (!r.trouble.empty()) {
     out += fmt::format("\nTHE RUN IS NOT COMPLETE: {}\n", r.trouble);
+    out += said_text(r.target_said);
   }
   out += "\n";
   std::string line;
@@ -337,6 +388,7 @@ std::string to_json(const Report& r) {
   j["port"] = {{"name", json_safe(r.link_name)}, {"mtu", r.mtu}};
   j["complete"] = r.trouble.empty();
   j["trouble"] = json_safe(r.trouble);
+  j["target_said"] = json_safe(r.target_said);
   j["exit_code"] = r.exit_code;
   ordered_json summary;
   for (const Verdict v : kVerdicts) {
@@ -383,6 +435,7 @@ std::string to_json(const Report& r) {
     one["duration_ms"] = c.duration_ms;
     one["known"] = json_safe(c.known);
     one["repeat"] = json_safe(c.repeat);
+    one["target_said"] = json_safe(c.target_said);
     one["findings"] = ordered_json::array();
     for (const Finding& f : c.findings) {
       one["findings"].push_back({{"verdict", to_string(f.verdict)},
@@ -390,7 +443,7 @@ std::string to_json(const Report& r) {
                                  {"headline", json_safe(f.headline)},
                                  {"expected", json_safe(f.expected)},
                                  {"got", json_safe(f.got)},
-                                 {"detail", json_safe(f.detail)}});
+                                 {"detail", json_safe(evidence_text(f))}});
     }
     j["cases"].push_back(std::move(one));
   }

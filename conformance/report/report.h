@@ -20,6 +20,7 @@ struct Report {
   TargetFacts target;
   std::string
       trouble;  // why the run ended early: no target, target died, interrupted. Empty: it did not.
+  std::string target_said;  // before the first case and after the last, when it is our child
   std::vector<CaseResult> cases;
   std::vector<std::string> baseline_surprises;
   bool baseline_used = false;
@@ -45,6 +46,9 @@ void write_file(const std::string& path, const std::string& content);
 // report.txt, report.tap, report.xml, report.json. The directory is made when it is missing.
 void make_directory(const std::string& directory);
 void write_all(const std::string& directory, const Report& report);
+
+// The frames that a finding rests on, decoded, with the offending bytes marked.
+std::string evidence_text(const Finding& finding);
 
 std::string time_text(int64_t ns);  // UTC, microseconds
 std::string coloured(Verdict verdict, bool colour);

@@ -77,6 +77,19 @@ void settle(CaseResult& result) {
   }
 }
 
+// What findings show was judged, not set up.
+void name_frames(CaseResult& result) {
+  for (const Finding& f : result.findings) {
+    for (const ShownFrame& shown : f.frames) {
+      for (CaseFrame& frame : result.frames) {
+        if (frame.bytes == shown.bytes && frame.outgoing == (shown.role == FrameRole::request)) {
+          frame.role = shown.role;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 CaseResult run_case(Context& t, const Case& c) {
@@ -110,10 +123,14 @@ CaseResult run_case(Context& t, const Case& c) {
     c.run(t);
   });
   t.set_uninterruptible(true);
+  t.undoing(true);
   guarded([&] { t.run_undo(); });
   guarded([&] { t.reset_sessions(); });
   t.set_uninterruptible(false);
   result.findings = t.take_findings();
+  result.frames_omitted = t.frames().omitted();
+  result.frames = t.frames().take();
+  name_frames(result);
   settle(result);
   result.duration_ms = static_cast<double>(t.now_ns() - start_ns) / links::kNsPerMs;
   return result;

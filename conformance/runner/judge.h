@@ -13,8 +13,11 @@ struct CaseResult {
   Verdict verdict = Verdict::skip;
   std::string reason;  // empty for pass only
   std::vector<Finding> findings;
-  std::string capture;     // file name, when one was made
-  int64_t started_ns = 0;  // on the link's clock, as the capture's
+  std::vector<CaseFrame> frames;  // of the whole case, its setup and undoing included
+  uint64_t frames_omitted = 0;    // from the middle of a long case
+  std::string target_said;        // its standard output and error meanwhile, when it is our child
+  std::string capture;            // file name, when one was made
+  int64_t started_ns = 0;         // on the link's clock, as the capture's
   double duration_ms = 0;
   std::string repeat;  // the command that runs just this case
   std::string known;   // the baseline's reason, when this verdict is expected

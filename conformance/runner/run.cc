@@ -65,6 +65,7 @@ class Run {
     try {
       begin_capture("run.start");
       find_target();
+      hear_target();
       if (report_.target_known) {
         if (config_.how_it_ended) {
           context_.shared().target_ended = [this] { return !config_.how_it_ended().empty(); };
@@ -97,6 +98,13 @@ class Run {
 
   std::string begin_capture(const std::string& name) {
     return capture_ ? capture_->begin(name) : std::string();
+  }
+
+  // What belongs to no case.
+  void hear_target() {
+    if (config_.what_it_said) {
+      report_.target_said += config_.what_it_said();
+    }
   }
 
   void find_target() {
@@ -224,6 +232,7 @@ class Run {
     // too.
     CaseResult result = run_case(context_, c);
     result.capture = capture;
+    result.target_said = config_.what_it_said ? config_.what_it_said() : std::string();
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
     for (const Need need : c.needs) {
       if (need <= Need::stress && config_.repeat_command.find("--allow") == std::string::npos) {
@@ -275,9 +284,9 @@ class Run {
     f.expected = "a target that goes on answering";
     f.got = how;
     if (!suspects.empty()) {
-      f.detail = fmt::format("  the first frame after which nothing came ({} were sent):\n{}{}",
-                             suspects.size(), observer::dump(suspects.front()),
-                             observer::hexdump(suspects.front()));
+      f.got = fmt::format("{} ({} frame{} sent since its last reply; the first is shown)", how,
+                          suspects.size(), suspects.size() == 1 ? "" : "s");
+      f.frames.push_back({FrameRole::request, suspects.front(), {}, 0, 1});
     }
     result.findings.push_back(std::move(f));
     last_death_ = fmt::format("the target died in {}: it {}", result.id, how);
@@ -356,6 +365,7 @@ class Run {
   }
 
   void count() {
+    hear_target();
     if (capture_) {
       capture_->finish();
     }

@@ -31,6 +31,9 @@ struct RunConfig {
   std::function<void(uint64_t buffers)> restart_with_buffers;
   // What became of the target's process, for the message about its death.
   std::function<std::string()> how_it_ended;
+  // What it has written to standard output and error since this was last asked; none: not our
+  // child.
+  std::function<std::string()> what_it_said;
 };
 
 // Why a case would be gated, before anything is sent. nullopt: it would run.

@@ -153,7 +153,8 @@ TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
     if (c.id == "header.command.unknown-high-bit") {
       EXPECT_EQ(c.verdict, Verdict::fail);
       EXPECT_THAT(c.reason, HasSubstr("died"));
-      EXPECT_THAT(c.findings.back().detail, HasSubstr("command              0x82"));
+      ASSERT_EQ(c.findings.back().frames.size(), 1U);
+      EXPECT_EQ(get(c.findings.back().frames[0].bytes, F::command), kDeadlyCommand);
       ++died;
     }
   }
@@ -490,6 +491,29 @@ TEST(UnixSocket, ATargetBehindASocketIsJudgedLikeAnyOther) {
 TEST(TargetCommand, PlaceholdersAreFilledAndUnknownOnesNamed) {
   EXPECT_EQ(fill_placeholders("t {iface} {shelf}", {{"iface", "e0"}, {"shelf", "7"}}), "t e0 7");
   EXPECT_THROW(fill_placeholders("t {ifcae}", {{"iface", "e0"}}), std::runtime_error);
+}
+
+TEST(TargetProcess, WhatItSaysIsKeptAndBounded) {
+  const std::string log = temporary("target.log");
+  TargetProcess process("sh -c 'echo one; echo two >&2'", log);
+  process.start();
+  while (process.running()) {
+  }
+  EXPECT_EQ(process.what_it_said(), "one\ntwo\n");
+  EXPECT_EQ(process.what_it_said(), "") << "told once";
+  TargetProcess chatty("seq 1 100000", {});
+  chatty.start();
+  while (chatty.running()) {
+  }
+  const std::string said = chatty.what_it_said();
+  EXPECT_LT(said.size(), 10'000U);
+  EXPECT_THAT(said, testing::StartsWith("1\n2\n"));
+  EXPECT_THAT(said, HasSubstr("bytes left out"));
+  EXPECT_THAT(said, testing::EndsWith("99999\n100000\n"));
+  std::ifstream file(log);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "one\ntwo\n");
+  unlink(log.c_str());
+  EXPECT_THROW(TargetProcess("true", "/nowhere/target.log"), std::runtime_error);
 }
 
 TEST(TargetProcess, EndsInOrderAndTellsHow) {

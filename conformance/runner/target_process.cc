@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -40,6 +43,68 @@ std::string fill_placeholders(const std::string& command,
   return out;
 }
 
+TargetProcess::TargetProcess(std::string command, const std::string& log)
+    : command_(std::move(command)) {
+  if (!log.empty()) {
+    log_ = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (log_ < 0) {
+      throw std::runtime_error(fmt::format("{}: cannot be written: {}", log, std::strerror(errno)));
+    }
+  }
+  said_ = memfd_create("target-output", MFD_CLOEXEC);
+  if (said_ < 0) {
+    const int error = errno;
+    close(log_);
+    throw std::runtime_error(
+        fmt::format("no file for the target's output: {}", std::strerror(error)));
+  }
+  fcntl(said_, F_SETFL, O_APPEND);  // emptied, it is written from the beginning again
+}
+
+TargetProcess::~TargetProcess() {
+  kill_now();
+  what_it_said();
+  close(said_);
+  if (log_ >= 0) {
+    close(log_);
+  }
+}
+
+std::string TargetProcess::what_it_said() {
+  constexpr size_t kept = 4096;  // of the beginning, and of the end
+  std::string begin;
+  std::string end;
+  uint64_t total = 0;
+  std::array<char, 4096> piece{};
+  for (ssize_t n = 0;
+       (n = pread(said_, piece.data(), piece.size(), static_cast<off_t>(total))) > 0;) {
+    const auto size = static_cast<size_t>(n);
+    total += size;
+    for (size_t done = 0; log_ >= 0 && done < size;) {
+      const ssize_t wrote = write(log_, piece.data() + done, size - done);
+      if (wrote <= 0) {
+        break;  // a log on a full disk ends; the run goes on
+      }
+      done += static_cast<size_t>(wrote);
+    }
+    const size_t to_begin = std::min(size, kept - begin.size());
+    begin.append(piece.data(), to_begin);
+    end.append(piece.data() + to_begin, size - to_begin);
+    if (end.size() > 2 * kept) {
+      end.erase(0, end.size() - kept);
+    }
+  }
+  if (ftruncate(said_, 0) != 0) {
+    return begin;
+  }
+  if (end.size() > kept) {
+    end.erase(0, end.size() - kept);
+  }
+  const uint64_t left_out = total - begin.size() - end.size();
+  return left_out == 0 ? begin + end
+                       : fmt::format("{}\n[{} bytes left out]\n{}", begin, left_out, end);
+}
+
 void TargetProcess::start(const std::string& more) {
   kill_now();
   ended_.clear();
@@ -56,7 +121,8 @@ void TargetProcess::start(const std::string& more) {
     setpgid(0, 0);
     const int null = open("/dev/null", O_RDONLY);
     dup2(null, 0);
-    dup2(2, 1);  // what it says is no part of our report
+    dup2(said_, 1);  // what it says is evidence of the case, not part of our output
+    dup2(said_, 2);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     const std::string line = "exec " + command_ + more;
