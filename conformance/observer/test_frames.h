@@ -151,11 +151,15 @@ class Scene {
   Scene& add(const Bytes& frame, std::uint32_t wire_length = 0) {
     CapturedFrame captured;
     captured.number = ++number_;
-    captured.time_ns = static_cast<Nanoseconds>(number_) * kStepNs;
+    captured.time_ns = static_cast<Nanoseconds>(number_) * kStepNs + waited_ns_;
     captured.bytes = frame;
     captured.wire_length =
         wire_length == 0 ? static_cast<std::uint32_t>(frame.size()) : wire_length;
     tracker_->on_frame(captured);
+    return *this;
+  }
+  Scene& wait(Nanoseconds span_ns) {
+    waited_ns_ += span_ns;
     return *this;
   }
   void finish() { tracker_->finish(); }
@@ -163,6 +167,7 @@ class Scene {
  private:
   std::unique_ptr<Tracker> tracker_ = std::make_unique<Tracker>();
   std::uint64_t number_ = 0;
+  Nanoseconds waited_ns_ = 0;
 };
 
 }  // namespace conformance::observer::testing_frames

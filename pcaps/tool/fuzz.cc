@@ -19,6 +19,7 @@
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
+#include "pcaps/tool/info_report.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
 #include "pcaps/tool/statistics.h"
@@ -171,7 +172,7 @@ void read_everything(const std::string& path, Totals& totals) {
   totals.damaged += reader->damage().empty() ? 0 : 1;
   totals.findings += judge->groups().size();
   const JudgeReport report(path, *tracker, *judge, {});
-  std::size_t written = statistics->to_text().size() + statistics->to_json().dump().size() +
+  std::size_t written = info_text(*statistics).size() + info_json(*statistics).dump().size() +
                         html_page("fuzz", *statistics, *tracker).size() +
                         reconstructor.map_text().size() + reconstructor.summary().size();
   written += report.text().size();

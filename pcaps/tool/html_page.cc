@@ -210,24 +210,21 @@ std::string plots(const TimeLine& line) {
               "", bin_seconds,
               {series("outstanding", "--a", false,
                       [](const TimeBin& b) { return static_cast<double>(b.outstanding_max); })}) +
-         plot("latency", "Latency", "From the first copy of a request to its first reply.", " ms",
-              bin_seconds,
-              {series("slowest", "--c", false,
-                      [](const TimeBin& b) { return static_cast<double>(b.latency_max_ns) / 1e6; }),
-               series("mean", "--b", false,
-                      [](const TimeBin& b) {
-                        return b.replies == 0 ? 0.0
-                                              : static_cast<double>(b.latency_sum_ns) / 1e6 /
-                                                    static_cast<double>(b.replies);
-                      })}) +
-         plot("again", "Sent again, or never answered",
-              "Retransmissions under the same tag or, probably, under a new one; and requests, by "
-              "when they were first sent, that no reply came to.",
-              "", bin_seconds,
-              {series("retransmissions", "--c", true,
-                      [](const TimeBin& b) { return static_cast<double>(b.retransmissions); }),
-               series("unanswered", "--d", true,
-                      [](const TimeBin& b) { return static_cast<double>(b.unanswered); })});
+         plot("latency", "What the initiators felt",
+              "The slowest operation, from its first asking to its answer, by when it was asked.",
+              " ms", bin_seconds,
+              {series(
+                  "slowest", "--c", false,
+                  [](const TimeBin& b) { return static_cast<double>(b.latency_max_ns) / 1e6; })}) +
+         plot(
+             "again", "Asked again, or lost",
+             "Requests that were asked again under the same tag or, probably, under a new one; and "
+             "askings, by when they were sent, that no reply came to.",
+             "", bin_seconds,
+             {series("asked again", "--c", true,
+                     [](const TimeBin& b) { return static_cast<double>(b.asked_again); }),
+              series("lost", "--d", true,
+                     [](const TimeBin& b) { return static_cast<double>(b.lost); })});
 }
 
 std::string sessions_table(const Statistics& statistics, const Tracker& tracker) {
@@ -238,16 +235,17 @@ std::string sessions_table(const Statistics& statistics, const Tracker& tracker)
     if (s.requests + s.replies == 0) {
       continue;
     }
+    const OperationCounts& felt = statistics.operations().of_session(static_cast<std::uint32_t>(i));
     rows += fmt::format(
         "<tr><td><code>{}</code></td><td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td>"
         "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         mac_text(session.initiator), address_text(session.vlan, session.shelf, session.slot),
-        s.requests, s.replies, s.unanswered, s.retransmitted + s.copied_late, s.renewed,
-        s.outstanding_max, duration_text(s.latency.quantile_ns(0.5)),
-        duration_text(s.latency.quantile_ns(0.99)));
+        s.requests, s.replies, felt.lost, felt.again_same_tag, felt.again_new_tag,
+        s.outstanding_max, duration_text(felt.latency.quantile_ns(0.5)),
+        duration_text(felt.latency.quantile_ns(0.99)));
   }
   return "<section><h2>Who talked</h2><div class=\"wide\"><table><thead><tr><th>initiator</th>"
-         "<th class=\"l\">target</th><th>requests</th><th>replies</th><th>unanswered</th>"
+         "<th class=\"l\">target</th><th>requests</th><th>replies</th><th>lost</th>"
          "<th>same tag again</th><th>probably new tag</th><th>outstanding</th><th>p50</th>"
          "<th>p99</th></tr></thead><tbody>" +
          rows + "</tbody></table></div></section>\n";
@@ -284,20 +282,19 @@ std::string html_page(const std::string& title, const Statistics& statistics,
   for (const SessionStatistics& s : statistics.sessions()) {
     sum.requests += s.requests;
     sum.replies += s.replies;
-    sum.unanswered += s.unanswered;
-    sum.renewed += s.renewed + s.retransmitted + s.copied_late;
     sum.sectors_read += s.sectors_read;
     sum.sectors_written += s.sectors_written;
-    sum.latency.add(s.latency);
   }
+  const OperationCounts felt = statistics.operations().sum();
+  const std::uint64_t again = felt.again_same_tag + felt.again_new_tag;
   const double mib = static_cast<double>(sum.sectors_read + sum.sectors_written) * kSectorBytes /
                      (1024.0 * 1024.0);
   std::string cards = card(fmt::format("{}", sum.requests), "requests") +
                       card(fmt::format("{}", sum.replies), "replies") +
-                      card(fmt::format("{}", sum.unanswered), "unanswered", sum.unanswered != 0) +
-                      card(fmt::format("{}", sum.renewed), "sent again", sum.renewed != 0) +
-                      card(duration_text(sum.latency.quantile_ns(0.5)), "median latency") +
-                      card(duration_text(sum.latency.quantile_ns(0.99)), "99th percentile") +
+                      card(fmt::format("{}", felt.lost), "askings lost", felt.lost != 0) +
+                      card(fmt::format("{}", again), "asked again", again != 0) +
+                      card(duration_text(felt.latency.quantile_ns(0.5)), "median latency") +
+                      card(duration_text(felt.latency.quantile_ns(0.99)), "99th percentile") +
                       card(fmt::format("{:.2f} MiB", mib), "read and written");
   const std::string name = html_escaped(title);
   return fmt::format(

@@ -19,6 +19,7 @@
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
+#include "pcaps/tool/info_report.h"
 #include "pcaps/tool/judge_report.h"
 #include "pcaps/tool/reconstruct.h"
 #include "pcaps/tool/replay.h"
@@ -94,7 +95,7 @@ int info(const InfoOptions& options) {
     }
   }
   const std::string text =
-      options.format == "json" ? statistics->to_json().dump(2) + "\n" : statistics->to_text();
+      options.format == "json" ? info_json(*statistics).dump(2) + "\n" : info_text(*statistics);
   return write_out(options.output, text) ? kExitGood : kExitTrouble;
 }
 

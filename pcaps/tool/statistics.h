@@ -1,51 +1,34 @@
-// What `info` tells: who talked, how fast, what stayed without an answer. Bounded memory: latencies
-// go into logarithmic histograms, the plots into a fixed number of bins that double their width
-// when time runs on. It must never judge.
+// What `info` counts: who talked, how fast, what stayed without an answer. Bounded memory:
+// latencies go into logarithmic histograms, the plots into a fixed number of bins that double their
+// width when time runs on. It must never judge.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "pcaps/tool/observed.h"
+#include "pcaps/tool/operations.h"
+#include "pcaps/tool/text.h"
 
 namespace pcaps {
 
-// Latencies with a relative error below 1/16, from 1 ns to centuries.
-class LatencyHistogram {
- public:
-  void add(Nanoseconds value_ns);
-  void add(const LatencyHistogram& other);
-  [[nodiscard]] std::uint64_t count() const { return count_; }
-  [[nodiscard]] Nanoseconds max_ns() const { return max_ns_; }
-  [[nodiscard]] Nanoseconds min_ns() const { return count_ == 0 ? 0 : min_ns_; }
-  // The value below which `share` (0..1) of the samples lie.
-  [[nodiscard]] Nanoseconds quantile_ns(double share) const;
-
- private:
-  static constexpr std::uint32_t kSubBits = 4;
-  static constexpr std::uint32_t kBuckets = (64 - kSubBits + 1) << kSubBits;
-  static std::uint32_t bucket_of(std::uint64_t value);
-  static std::uint64_t upper_end(std::uint32_t bucket);
-
-  std::vector<std::uint32_t> buckets_;  // empty until the first sample
-  std::uint64_t count_ = 0;
-  Nanoseconds max_ns_ = 0;
-  Nanoseconds min_ns_ = 0;
-};
+// Latencies in the plots: rows of a quarter of a decade, from 1 us to 1,000 s.
+inline constexpr std::uint32_t kLatencyRows = 36;
+inline constexpr std::uint32_t kLatencyRowsPerDecade = 4;
+std::uint32_t latency_row(Nanoseconds latency_ns);
 
 struct TimeBin {
-  std::uint32_t requests = 0;
-  std::uint32_t replies = 0;
-  std::uint32_t retransmissions = 0;  // either kind
-  std::uint32_t unanswered = 0;       // by the time they were first sent
-  std::uint32_t outstanding_max = 0;
-  Nanoseconds latency_max_ns = 0;
-  Nanoseconds latency_sum_ns = 0;
-  std::uint64_t bytes = 0;  // of data read and written
+  std::uint32_t requests = 0;         // frames
+  std::uint32_t replies = 0;          // frames
+  std::uint32_t asked_again = 0;      // frames that ask what was asked before
+  std::uint32_t lost = 0;             // askings without a reply, by when they were sent
+  std::uint32_t answered = 0;         // operations, by when they were answered
+  std::uint32_t outstanding_max = 0;  // operations
+  std::uint64_t bytes_read = 0, bytes_written = 0;
+  Nanoseconds latency_max_ns = 0;                  // of operations, by when they were first asked
+  std::array<std::uint32_t, kLatencyRows> felt{};  // operations by latency, by when first asked
 
   void merge(const TimeBin& later);
 };
@@ -66,9 +49,8 @@ class TimeLine {
 };
 
 struct SessionStatistics {
-  std::uint64_t requests = 0;  // frames, copies not counted
-  std::uint64_t replies = 0;   // frames
-  std::uint64_t unanswered = 0;
+  std::uint64_t requests = 0;       // frames, copies not counted
+  std::uint64_t replies = 0;        // frames
   std::uint64_t retransmitted = 0;  // the same tag again before the reply
   std::uint64_t copied_late = 0;    // the same tag again after the reply
   std::uint64_t renewed = 0;        // probable retransmissions under a new tag
@@ -85,7 +67,6 @@ struct SessionStatistics {
   std::uint32_t frame_bytes_max = 0;  // on the wire, without tags
   std::uint8_t features_seen = 0;     // ever active
   std::uint32_t first_frame = 0;
-  LatencyHistogram latency;
 };
 
 struct TargetStatistics {
@@ -98,21 +79,25 @@ struct TargetStatistics {
   std::string model, serial, firmware_text;
 };
 
-class Statistics : public TrackerObserver {
+class Statistics : public TrackerObserver, private OperationSink {
  public:
-  explicit Statistics(const Tracker& tracker) : tracker_(tracker) {}
+  explicit Statistics(const Tracker& tracker) : tracker_(tracker), operations_(this) {}
 
   void on_request(const AoeFrame& frame, Request& request, Relation relation,
                   Request* earlier) override;
   void on_reply(const AoeFrame& frame, Request* request, Session* session) override;
-  void on_given_up(const Request& request) override;
+  void on_end() override;
 
-  [[nodiscard]] nlohmann::ordered_json to_json() const;
-  [[nodiscard]] std::string to_text() const;
+  [[nodiscard]] const Tracker& tracker() const { return tracker_; }
+  [[nodiscard]] const std::vector<TargetStatistics>& targets() const { return targets_; }
   [[nodiscard]] const TimeLine& time_line() const { return line_; }
   [[nodiscard]] const std::vector<SessionStatistics>& sessions() const { return sessions_; }
+  [[nodiscard]] const Operations& operations() const { return operations_; }
 
  private:
+  void on_asked_again(const Operation& operation, Nanoseconds time_ns) override;
+  void on_answered(const Operation& operation) override;
+  void on_asking_lost(const Operation& operation, const Asking& asking) override;
   SessionStatistics& of_session(std::uint32_t index);
   TargetStatistics& of_target(std::uint32_t index);
   TimeBin& bin(Nanoseconds time_ns);
@@ -124,12 +109,10 @@ class Statistics : public TrackerObserver {
   std::vector<SessionStatistics> sessions_;
   std::vector<TargetStatistics> targets_;
   TimeLine line_;
-  std::uint32_t outstanding_ = 0;
+  Operations operations_;
   Nanoseconds filled_to_ns_ = 0;  // bins up to here know what was outstanding
 };
 
-// "1.25 ms"
-std::string duration_text(Nanoseconds value_ns);
 // The MTU that frames of this size betray: 1500, 9000 or the size itself.
 std::string mtu_text(std::uint32_t frame_bytes_max);
 
