@@ -24,6 +24,7 @@ constexpr int64_t kWriteWaitMinNs = 1000 * kNsPerMs;
 constexpr int64_t kBarrierWaitNs = 1500 * kNsPerMs;  // above the pause of a congestion probe
 constexpr unsigned kBarrierAttempts = 3;
 constexpr int64_t kStartWaitNs = 5 * links::kNsPerSecond;
+constexpr int64_t kPutBackMaxNs = 10 * links::kNsPerSecond;  // after an interruption
 
 Mac destination_of(BytesView frame) {
   Mac mac{};
@@ -366,11 +367,25 @@ bool Context::is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const
   return true;
 }
 
-void Context::transmit(const Bytes& bytes) {
-  refuse_harm(bytes);
-  if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
+void Context::obey_interruption() {
+  if (!shared_.interrupted || !shared_.interrupted()) {
+    return;
+  }
+  if (!uninterruptible_) {
     throw Interrupted();
   }
+  if (!interrupted_ns_) {
+    interrupted_ns_ = now_ns();
+  }
+  if (now_ns() - *interrupted_ns_ > kPutBackMaxNs) {
+    throw CaseEnd(Verdict::inconclusive, fmt::format("interrupted, and not put back within {} s",
+                                                     kPutBackMaxNs / links::kNsPerSecond));
+  }
+}
+
+void Context::transmit(const Bytes& bytes) {
+  refuse_harm(bytes);
+  obey_interruption();
   constexpr size_t suspects_max = 64;
   if (shared_.since_last_reply.size() < suspects_max) {
     shared_.since_last_reply.push_back(bytes);
@@ -406,9 +421,7 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
   constexpr int64_t look_every_ns = 20 * kNsPerMs;  // whether its process is still there
   bool ended = false;
   for (;;) {
-    if (!uninterruptible_ && shared_.interrupted && shared_.interrupted()) {
-      throw Interrupted();
-    }
+    obey_interruption();
     if (done()) {
       return;
     }

@@ -317,6 +317,8 @@ class Context {
   Shared& shared() { return shared_; }
   void measure_rtt();
   TargetFacts& facts() { return facts_; }
+  // While it is on, an interruption does not end what is done, but what is put back has ten seconds
+  // from then on: after that everything throws CaseEnd.
   void set_uninterruptible(bool on) { uninterruptible_ = on; }
 
  private:
@@ -325,6 +327,7 @@ class Context {
   void pump(int64_t until_ns, const std::function<bool()>& done);
   void take_in(links::ReceivedFrame frame);
   void transmit(const Bytes& bytes);
+  void obey_interruption();
   void refuse_harm(BytesView frame) const;
   bool is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const;
   std::vector<ShownFrame> evidence(const Exchange* x, const Marks& marks) const;
@@ -347,6 +350,7 @@ class Context {
   Bytes planted_;
   uint32_t plant_serial_ = 0;
   bool uninterruptible_ = false;
+  std::optional<int64_t> interrupted_ns_;  // when an interruption was first seen while it is on
   Shared shared_;
 };
 

@@ -122,24 +122,61 @@ int64_t AfPacketLink::now_ns() {
   return clock_ns(CLOCK_MONOTONIC) + clock_offset_ns_;
 }
 
+// A queue that is full has room again in a moment. What stays full is a discipline that drops, or a
+// peer whose MTU is smaller: a veth answers ENOBUFS then, for ever, and is writable all the while.
 void AfPacketLink::send(BytesView frame) {
-  constexpr int send_wait_ms = 1000;
+  constexpr int64_t pauses_ns[] = {100 * kNsPerUs, 1 * kNsPerMs, 4 * kNsPerMs};
+  size_t tries = last_refused_ ? std::size(pauses_ns) : 0;
   for (;;) {
     if (::send(fd_, frame.data(), frame.size(), 0) >= 0) {
+      last_refused_ = false;
       return;
     }
-    if (errno == EINTR) {
-      continue;
+    const int error = errno;
+    if (error == ENXIO || error == ENODEV || error == EBADF) {
+      throw LinkError(fmt::format("interface '{}' has vanished", interface_));
     }
-    if (errno == EAGAIN || errno == ENOBUFS) {
-      pollfd p{fd_, POLLOUT, 0};
-      if (poll(&p, 1, send_wait_ms) > 0) {
-        continue;
-      }
+    const bool full = error == EAGAIN || error == ENOBUFS || error == EINTR;
+    if (!full || tries == std::size(pauses_ns)) {
+      lose(frame.size(), error);
+      return;
     }
-    throw LinkError(
-        fmt::format("interface '{}': sending {} bytes: {}", interface_, frame.size(), reason()));
+    const timespec pause{0, pauses_ns[tries++]};
+    nanosleep(&pause, nullptr);  // a signal ends it early, and the tries stay bounded
   }
+}
+
+void AfPacketLink::lose(size_t bytes, int error) {
+  ++not_taken_.frames;
+  last_refused_ = true;
+  const std::string thing =
+      fmt::format("interface '{}' did not take a frame of {} bytes", interface_, bytes);
+  switch (error) {
+    case EAGAIN:
+    case ENOBUFS:
+    case EINTR:
+      not_taken_.last =
+          thing +
+          ": its queue drops it, or the other end's MTU is smaller (compare `ip link` "
+          "on both sides)";
+      break;
+    case ENETDOWN:
+      not_taken_.last = fmt::format("{0}: it is down (ip link set {0} up)", interface_);
+      break;
+    case EMSGSIZE:
+      not_taken_.last = thing + fmt::format(": its MTU is {}", mtu_);
+      break;
+    default:
+      not_taken_.last = thing + ": " + std::strerror(error);
+  }
+}
+
+bool AfPacketLink::is_up() {
+  ifreq r = request_for(interface_);
+  if (ioctl(fd_, SIOCGIFFLAGS, &r) < 0) {
+    return false;
+  }
+  return (r.ifr_flags & IFF_UP) != 0 && (r.ifr_flags & IFF_RUNNING) != 0;
 }
 
 std::optional<ReceivedFrame> AfPacketLink::receive(int64_t deadline_ns) {
@@ -157,9 +194,12 @@ std::optional<ReceivedFrame> AfPacketLink::receive(int64_t deadline_ns) {
     if (errno == EINTR) {
       return std::nullopt;
     }
-    if (errno != EAGAIN) {
-      throw LinkError(
-          fmt::format("interface '{}': receiving: {} (is it still up?)", interface_, reason()));
+    if (errno == ENXIO || errno == ENODEV) {
+      throw LinkError(fmt::format("interface '{}' has vanished", interface_));
+    }
+    // ENETDOWN is told once when the interface goes down; the socket hears again when it is up.
+    if (errno != EAGAIN && errno != ENETDOWN) {
+      throw LinkError(fmt::format("interface '{}': receiving: {}", interface_, reason()));
     }
     const int64_t left_ns = deadline_ns - now_ns();
     if (left_ns <= 0) {

@@ -20,14 +20,19 @@ class AfPacketLink : public Link {
   Mac mac() const override { return mac_; }
   size_t mtu() const override { return mtu_; }
   std::string name() const override { return interface_; }
+  NotTaken not_taken() const override { return not_taken_; }
+  bool is_up() override;
 
  private:
+  void lose(size_t bytes, int error);
   std::string interface_;
   int fd_ = -1;
   Mac mac_{};
   size_t mtu_ = 0;
   int64_t clock_offset_ns_ = 0;
   Bytes buffer_;
+  NotTaken not_taken_;
+  bool last_refused_ = false;  // the frame before this one was not taken either
 };
 
 }  // namespace conformance::links

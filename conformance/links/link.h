@@ -27,6 +27,13 @@ class LinkError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Frames that the sender's own side did not take: they are lost like any others on the way, but
+// with a name.
+struct NotTaken {
+  uint64_t frames = 0;
+  std::string last;  // what the last one met, and what to do about it
+};
+
 class Link {
  public:
   Link() = default;
@@ -35,6 +42,8 @@ class Link {
   virtual ~Link() = default;
 
   // Sends one whole Ethernet frame, addresses included, from whatever source address stands in it.
+  // Never waits longer than a moment: a frame that the interface will not take is a lost frame, and
+  // is counted in not_taken. Throws LinkError when there is no link any more.
   virtual void send(BytesView frame) = 0;
   // The next frame for any address (not our own outgoing ones), or nullopt when the deadline has
   // come or a signal interrupted the wait. A deadline that has passed polls.
@@ -43,6 +52,9 @@ class Link {
   virtual Mac mac() const = 0;     // the interface's own address
   virtual size_t mtu() const = 0;  // bytes after the Ethernet header
   virtual std::string name() const = 0;
+  virtual NotTaken not_taken() const { return {}; }
+  // False while the interface is known to be down, or without a carrier.
+  virtual bool is_up() { return true; }
 };
 
 inline constexpr int64_t kNsPerUs = 1000;

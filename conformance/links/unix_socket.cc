@@ -64,13 +64,32 @@ int64_t UnixSocketLink::now_ns() {
   return clock_ns(CLOCK_MONOTONIC) + clock_offset_ns_;
 }
 
+// A reader that does not read is a target that loses frames: a moment's patience, no more.
 void UnixSocketLink::send(BytesView frame) {
-  while (::send(fd_, frame.data(), frame.size(), MSG_NOSIGNAL) < 0) {
-    if (errno == EPIPE || errno == ECONNRESET) {
-      closed_ = true;  // the other side is gone: a target that does not answer
+  constexpr int patience_ms = 10;
+  for (bool waited = last_refused_;;) {
+    if (::send(fd_, frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+      last_refused_ = false;
       return;
     }
-    if (errno != EINTR) {
+    if (errno == EPIPE || errno == ECONNRESET) {
+      closed_ = true;  // the other side is gone: a target that does not answer
+      not_taken_ = {not_taken_.frames + 1,
+                    fmt::format("socket '{}': its other end is gone", path_)};
+      return;
+    }
+    if (errno == EMSGSIZE || ((errno == EAGAIN || errno == ENOBUFS) && waited)) {
+      last_refused_ = errno != EMSGSIZE;
+      not_taken_ = {not_taken_.frames + 1,
+                    fmt::format("socket '{}' did not take a frame of {} bytes: {}", path_,
+                                frame.size(), std::strerror(errno))};
+      return;
+    }
+    if (errno == EAGAIN || errno == ENOBUFS) {
+      pollfd p{fd_, POLLOUT, 0};
+      poll(&p, 1, patience_ms);
+      waited = true;
+    } else if (errno != EINTR) {
       throw LinkError(fmt::format("socket '{}': sending: {}", path_, std::strerror(errno)));
     }
   }

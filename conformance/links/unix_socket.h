@@ -20,6 +20,7 @@ class UnixSocketLink : public Link {
   Mac mac() const override { return {0x02, 0xae, 0, 0, 0, 0x01}; }
   size_t mtu() const override { return mtu_; }
   std::string name() const override { return path_; }
+  NotTaken not_taken() const override { return not_taken_; }
 
  private:
   std::string path_;
@@ -28,6 +29,8 @@ class UnixSocketLink : public Link {
   int64_t clock_offset_ns_ = 0;
   Bytes buffer_;
   bool closed_ = false;
+  bool last_refused_ = false;
+  NotTaken not_taken_;
 };
 
 }  // namespace conformance::links

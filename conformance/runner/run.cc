@@ -342,10 +342,17 @@ class Run {
       result.verdict = Verdict::pass;
       result.started_ns = link_.now_ns();
       context_.begin_case({}, Level::must);
-      if (dead_ || !context_.barrier()) {
+      std::string silent = "the target does not answer: nothing could be put back";
+      bool answers = false;
+      try {
+        answers = !dead_ && context_.barrier();
+      } catch (const CaseEnd& end) {
+        silent = end.reason;
+      }
+      if (!answers) {
         result.verdict = Verdict::inconclusive;
-        result.reason = "the target does not answer: nothing could be put back";
-        if (!dead_) {
+        result.reason = silent;
+        if (!dead_ && report_.trouble.empty()) {
           report_.trouble = "the target does not answer at the end of the run";
         }
       } else {

@@ -327,6 +327,9 @@ int replay(ReplayCommandOptions& options) {
   if (!replayer.run(*plan, result, error)) {
     return complain(error);
   }
+  if (const auto lost = link.not_taken(); lost.frames > 0) {
+    complain(fmt::format("{} frames were not sent: {}", lost.frames, lost.last));
+  }
   const std::string text =
       options.format == "json" ? result.to_json().dump(2) + "\n" : result.to_text();
   if (!write_out(options.output, text)) {
