@@ -134,7 +134,7 @@ void World::dispatch(const Event& event) {
           reference_.disk_done(done.id, done.status);
         }
         judge_written(completion.lba, completion.written);
-        engine_->on_disk_done(done, outbox_);
+        engine_->on_disk_done(done);
         look_at_outbox();
         run_target(false);
       }
@@ -247,8 +247,6 @@ void World::crash(std::int64_t choice) {
   });
   stop_counting();
   engine_.reset();
-  outbox_.clear();
-  outbox_.intake_open = true;
   for (const ethernet::FrameId id : ring_) {
     network_.release(id);
   }
@@ -261,7 +259,6 @@ void World::crash(std::int64_t choice) {
 void World::start_target() {
   tracer_.emit({.time = now_, .kind = TraceKind::restart});
   engine_ = std::make_unique<Engine>(engine_config(settings_, disk_.saved()));
-  outbox_.clear();
   frames_seen_ = 0;
   ops_seen_ = 0;
   run_target(true);
@@ -296,7 +293,7 @@ void World::wake_target(Nanoseconds when) {
 
 void World::run_target(bool timer) {
   if (timer && engine_->next_deadline() <= target_clock(now_)) {
-    engine_->on_timer(target_clock(now_), outbox_);
+    engine_->on_timer(target_clock(now_));
     look_at_outbox();
   }
   // A disk completion does not take frames that the interrupt has not announced yet, but those that
@@ -314,7 +311,7 @@ void World::take_frames() {
   }
   ++batch_;
   std::size_t taken = 0;
-  while (taken < ring_.size() && outbox_.intake_open) {
+  while (taken < ring_.size() && engine_->intake_open()) {
     const ethernet::FrameId id = ring_[taken++];
     const ethernet::Frame& frame = network_.frame(id);
     const bool hostile = frame.sender != kTargetHost &&
@@ -337,7 +334,7 @@ void World::take_frames() {
     reference_.frame_in(frame.bytes(), batch_, !hostile && !frame.tainted);
     const std::uint64_t dropped_before = engine_->counters().duplicates_in_ring;
     engine_->on_frame(
-        {.port = 0, .batch = batch_, .bytes = frame.bytes(), .now = target_clock(now_)}, outbox_);
+        {.port = 0, .batch = batch_, .bytes = frame.bytes(), .now = target_clock(now_)});
     if (engine_->counters().duplicates_in_ring != dropped_before) {
       reference_.dropped_in_ring();
     }
@@ -349,13 +346,14 @@ void World::take_frames() {
 
 // Shows the checkers what is new in the outbox.
 void World::look_at_outbox() {
-  for (; ops_seen_ < outbox_.disk_ops.size(); ++ops_seen_) {
-    judge_disk_op(outbox_.disk_ops[ops_seen_]);
+  for (; ops_seen_ < engine_->outbox().disk_ops.size(); ++ops_seen_) {
+    judge_disk_op(engine_->outbox().disk_ops[ops_seen_]);
   }
-  for (; frames_seen_ < outbox_.frames.size(); ++frames_seen_) {
-    reference_.frame_out(outbox_.frames[frames_seen_].bytes);
+  for (; frames_seen_ < engine_->outbox().frames.size(); ++frames_seen_) {
+    reference_.frame_out(engine_->outbox().frames[frames_seen_].bytes);
   }
-  if (outbox_.frames.size() > kOutboxFramesMax || outbox_.disk_ops.size() > kOutboxFramesMax) {
+  if (engine_->outbox().frames.size() > kOutboxFramesMax ||
+      engine_->outbox().disk_ops.size() > kOutboxFramesMax) {
     findings_.add(checkers::Severity::safety, "bounds:outbox", "the outbox grows without bound");
   }
   if (engine_->counters().sessions > static_cast<std::uint64_t>(settings_.initiators_max)) {
@@ -364,13 +362,13 @@ void World::look_at_outbox() {
 }
 
 void World::flush_outbox() {
-  for (const auto& op : outbox_.disk_ops) {
+  for (const auto& op : engine_->outbox().disk_ops) {
     disk_.start(op, now_);
   }
-  for (const auto& save : outbox_.saves) {
+  for (const auto& save : engine_->outbox().saves) {
     disk_.start(save, now_);
   }
-  for (const auto& out : outbox_.frames) {
+  for (const auto& out : engine_->outbox().frames) {
     const ethernet::FrameId id = network_.allocate();
     ethernet::Frame& frame = network_.frame(id);
     const std::size_t size = std::min(out.bytes.size(), frame.storage.size());
@@ -378,13 +376,13 @@ void World::flush_outbox() {
     frame.size = static_cast<std::uint32_t>(size);
     network_.send(kTargetHost, id, now_);
   }
-  for (const auto& note : outbox_.notes) {
+  for (const auto& note : engine_->outbox().notes) {
     tracer_.emit({.time = now_,
                   .kind = TraceKind::note,
                   .detail = static_cast<std::uint8_t>(note.kind),
                   .amount = static_cast<std::int64_t>(note.value)});
   }
-  outbox_.clear();
+  engine_->clear_outbox();
   frames_seen_ = 0;
   ops_seen_ = 0;
 }
@@ -394,7 +392,7 @@ void World::schedule_deadline() {
   if (deadline != target::engine::kNever) {
     wake_target(world_time_of(deadline));
   }
-  if (!ring_.empty() && outbox_.intake_open) {
+  if (!ring_.empty() && engine_->intake_open()) {
     wake_target(now_ + settings_.wake_ns);
   }
 }

@@ -95,7 +95,6 @@ class World {
   std::vector<std::unique_ptr<clients::Initiator>> initiators_;
 
   std::unique_ptr<target::engine::Engine> engine_;
-  target::engine::Outbox outbox_;
   target::engine::Counters counters_;
   std::vector<ethernet::FrameId> ring_;
   std::size_t frames_seen_ = 0;  // of the outbox, by the checkers

@@ -40,8 +40,6 @@ void EngineLink::restart() {
   config.state = saved_;
   config.ports = {{target::wire::MacAddress{{0x02, 0xae, 0, 0, 0, 0xa0}}, mtu_}};
   engine_ = std::make_unique<target::engine::Engine>(std::move(config));
-  outbox_.clear();
-  outbox_.intake_open = true;
   run_until(now_ns_);
 }
 
@@ -99,12 +97,12 @@ void EngineLink::step() {
     target::engine::DiskDone done = completions_.begin()->done;
     completions_.erase(completions_.begin());
     done.now = now_ns_;
-    engine_->on_disk_done(done, outbox_);
+    engine_->on_disk_done(done);
     wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
     flush();
   }
   if (engine_->next_deadline() <= now_ns_) {
-    engine_->on_timer(now_ns_, outbox_);
+    engine_->on_timer(now_ns_);
     wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
     flush();
   }
@@ -116,22 +114,21 @@ void EngineLink::step() {
 
 void EngineLink::take_frames() {
   ++batch_;
-  while (!ring_.empty() && outbox_.intake_open) {
+  while (!ring_.empty() && engine_->intake_open()) {
     engine_->on_frame({.port = 0,
                        .batch = batch_,
                        .bytes = std::as_bytes(std::span(ring_.front())),
-                       .now = now_ns_},
-                      outbox_);
+                       .now = now_ns_});
     ring_.pop_front();
   }
   flush();
-  if (!ring_.empty() && outbox_.intake_open) {
+  if (!ring_.empty() && engine_->intake_open()) {
     wake_ns_ = now_ns_;
   }
 }
 
 void EngineLink::flush() {
-  for (const auto& op : outbox_.disk_ops) {
+  for (const auto& op : engine_->outbox().disk_ops) {
     const std::span<std::byte> sectors = std::span(disk_).subspan(
         op.kind == DiskOpKind::flush ? 0 : op.lba * kSectorBytes, op.sectors * kSectorBytes);
     if (op.kind == DiskOpKind::read) {
@@ -141,15 +138,15 @@ void EngineLink::flush() {
     }
     completions_.insert({now_ns_ + kDiskNs, order_++, {.id = op.id}});
   }
-  for (const auto& save : outbox_.saves) {
+  for (const auto& save : engine_->outbox().saves) {
     saved_ = *save.state;
     completions_.insert({now_ns_ + kDiskNs, order_++, {.id = save.id}});
   }
-  for (const auto& frame : outbox_.frames) {
+  for (const auto& frame : engine_->outbox().frames) {
     const auto* first = reinterpret_cast<const std::uint8_t*>(frame.bytes.data());
     to_us_.insert({now_ns_ + kWireNs, order_++, Bytes(first, first + frame.bytes.size())});
   }
-  outbox_.clear();
+  engine_->clear_outbox();
 }
 
 }  // namespace sim::link

@@ -64,7 +64,6 @@ class EngineLink final : public conformance::links::Link {
   std::uint64_t order_ = 0;
   std::uint64_t batch_ = 0;
   std::unique_ptr<target::engine::Engine> engine_;
-  target::engine::Outbox outbox_;
   target::engine::PersistentState saved_;
   std::vector<std::byte> disk_;
   std::set<Arrival> to_target_;

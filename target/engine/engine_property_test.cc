@@ -144,7 +144,7 @@ std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& 
   };
   std::uint64_t batch = 1'000'000;
   for (int step = 0; step < 300; ++step) {
-    if (shell.outbox().intake_open && !choose.one_in(3)) {
+    if (shell.intake_open() && !choose.one_in(3)) {
       shell.give(any_frame(choose), batch);
     } else if (!shell.in_flight.empty()) {
       for (std::uint64_t ends = 1 + choose.below(shell.in_flight.size()); ends > 0; --ends) {
@@ -168,7 +168,7 @@ std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& 
   }
   shell.advance(1'000'000'000);
   collect(shell.run());
-  EXPECT_TRUE(shell.outbox().intake_open) << "seed " << seed;
+  EXPECT_TRUE(shell.intake_open()) << "seed " << seed;
   add(counters, shell.counters());
   return said;
 }
@@ -223,15 +223,14 @@ TEST(AnyFrame, OfNoiseNeverBreaksARule) {
 TEST(SteadyState, AllocatesNothingForAFrame) {
   EngineConfig config = plain_config();
   Engine engine(config);
-  Outbox outbox;
-  engine.on_timer(0, outbox);
-  outbox.clear();
+  engine.on_timer(0);
+  engine.clear_outbox();
   std::vector<Bytes> frames;
   for (const char* name : {"tag_inc_be", "coalesced_read", "crc8x4"}) {
     const Bytes negotiation = extensions({name}).bytes();
-    engine.on_frame({0, 0, negotiation, 0}, outbox);
+    engine.on_frame({0, 0, negotiation, 0});
   }
-  outbox.clear();
+  engine.clear_outbox();
   frames.push_back(read(0, 2, 1).bytes());
   FrameSpec coalesced = read(8, 1, 2);
   coalesced.argument.push_back(std::byte{40});
@@ -248,26 +247,25 @@ TEST(SteadyState, AllocatesNothingForAFrame) {
   const auto round = [&] {
     ++batch;
     for (const Bytes& frame : frames) {
-      engine.on_frame({0, batch, frame, 0}, outbox);
+      engine.on_frame({0, batch, frame, 0});
     }
     wire::store_be32(written, 20, ++tag);
     for (int twice = 0; twice < 2; ++twice) {
-      engine.on_frame({0, batch + 1'000'000 * static_cast<std::uint64_t>(twice), written, 0},
-                      outbox);
+      engine.on_frame({0, batch + 1'000'000 * static_cast<std::uint64_t>(twice), written, 0});
     }
-    while (!outbox.disk_ops.empty()) {
+    while (!engine.outbox().disk_ops.empty()) {
       ids.clear();
-      for (const DiskOp& op : outbox.disk_ops) {
+      for (const DiskOp& op : engine.outbox().disk_ops) {
         ids.push_back(op.id);
       }
-      replies += outbox.frames.size();
-      outbox.clear();
+      replies += engine.outbox().frames.size();
+      engine.clear_outbox();
       for (const std::uint32_t id : ids) {
-        engine.on_disk_done({id, DiskStatus::ok, 0}, outbox);
+        engine.on_disk_done({id, DiskStatus::ok, 0});
       }
     }
-    replies += outbox.frames.size();
-    outbox.clear();
+    replies += engine.outbox().frames.size();
+    engine.clear_outbox();
   };
   for (int i = 0; i < 10; ++i) {
     round();

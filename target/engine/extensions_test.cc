@@ -392,7 +392,7 @@ TEST_F(Coalesced, NothingWithoutNegotiation) {
 }
 
 TEST_F(Coalesced, IntakeKeepsRoomForTheLargestRequest) {
-  while (shell_.outbox().intake_open) {
+  while (shell_.intake_open()) {
     std::vector<FrameSpec> further;
     for (std::uint32_t i = 0; i < 92; ++i) {
       further.push_back(read(i, 1, i));
@@ -683,14 +683,14 @@ TEST(Congestion, ANewIdStopsTheTakingOfFramesForHalfASecond) {
   Shell shell;
   const FrameSpec probe = extensions({"congestion", "41"}, 500);
   shell.give(probe);
-  EXPECT_FALSE(shell.outbox().intake_open);
+  EXPECT_FALSE(shell.intake_open());
   EXPECT_THAT(shell.flush(), IsEmpty());
-  EXPECT_FALSE(shell.outbox().intake_open);
+  EXPECT_FALSE(shell.intake_open());
   EXPECT_EQ(shell.engine().next_deadline(), shell.now() + 500 * kMillisecond);
   shell.advance(499 * kMillisecond);
   EXPECT_THAT(shell.flush(), IsEmpty());
   shell.advance(1 * kMillisecond);
-  EXPECT_TRUE(shell.outbox().intake_open);
+  EXPECT_TRUE(shell.intake_open());
   const std::vector<Reply> replies = shell.flush();
   ASSERT_EQ(replies.size(), 1U);
   EXPECT_EQ(replies[0].names(), (Names{"CONGESTION", "41"}));
@@ -711,7 +711,7 @@ TEST(Congestion, DiskWorkEndsDuringThePause) {
   ASSERT_EQ(shell.in_flight.size(), 1U) << "the write that waited for the read has started";
   shell.end_disk(0);
   EXPECT_EQ(shell.flush().size(), 1U);
-  EXPECT_FALSE(shell.outbox().intake_open);
+  EXPECT_FALSE(shell.intake_open());
 }
 
 TEST(Congestion, TheBudgetIsFourPausesInTenSeconds) {
@@ -724,12 +724,12 @@ TEST(Congestion, TheBudgetIsFourPausesInTenSeconds) {
   }
   const Reply refused = shell.ask_one(extensions({"congestion", "5"}));
   EXPECT_EQ(refused.names(), (Names{"congestion", "5"}));
-  EXPECT_TRUE(shell.outbox().intake_open);
+  EXPECT_TRUE(shell.intake_open());
   EXPECT_EQ(shell.counters().pauses_refused, 1U);
   EXPECT_EQ(shell.notes.back().kind, NoteKind::pause_refused);
   shell.advance(8 * kSecond);
   shell.give(extensions({"congestion", "6"}));
-  EXPECT_FALSE(shell.outbox().intake_open);
+  EXPECT_FALSE(shell.intake_open());
 }
 
 // --- the document

@@ -257,31 +257,31 @@ class Shell {
   explicit Shell(EngineConfig config = plain_config())
       : config_(config), engine_(std::move(config)), disk_(config_.sectors * kSectorBytes) {
     now_ = 1'000'000'000;
-    engine_.on_timer(now_, outbox_);
+    engine_.on_timer(now_);
     announcements = flush();
   }
 
   // Hands a frame in, with no other event.
   void give(const Bytes& frame, std::uint64_t batch, std::uint16_t port = 0) {
-    ASSERT_TRUE(outbox_.intake_open);
-    engine_.on_frame({port, batch, frame, now_}, outbox_);
+    ASSERT_TRUE(engine_.intake_open());
+    engine_.on_frame({port, batch, frame, now_});
   }
   void give(const FrameSpec& frame) { give(padded(frame.bytes()), ++last_batch_); }
 
   // Takes what the outbox holds: operations and saves to the lists, frames to the caller.
   std::vector<Reply> flush() {
     std::vector<Reply> replies;
-    for (const FrameOut& frame : outbox_.frames) {
+    for (const FrameOut& frame : engine_.outbox().frames) {
       replies.push_back({frame.port, {frame.bytes.begin(), frame.bytes.end()}});
       check_frame(replies.back());
     }
-    for (const DiskOp& op : outbox_.disk_ops) {
+    for (const DiskOp& op : engine_.outbox().disk_ops) {
       check_operation(op);
       in_flight.push_back(op);
     }
-    saves.insert(saves.end(), outbox_.saves.begin(), outbox_.saves.end());
-    notes.insert(notes.end(), outbox_.notes.begin(), outbox_.notes.end());
-    outbox_.clear();
+    saves.insert(saves.end(), engine_.outbox().saves.begin(), engine_.outbox().saves.end());
+    notes.insert(notes.end(), engine_.outbox().notes.begin(), engine_.outbox().notes.end());
+    engine_.clear_outbox();
     return replies;
   }
 
@@ -297,7 +297,7 @@ class Shell {
       std::memcpy(at, op.data.data(), op.data.size());
       ++writes_performed;
     }
-    engine_.on_disk_done({op.id, status, now_}, outbox_);
+    engine_.on_disk_done({op.id, status, now_});
   }
 
   void end_save(DiskStatus status = DiskStatus::ok) {
@@ -307,7 +307,7 @@ class Shell {
     if (status == DiskStatus::ok) {
       saved = *save.state;
     }
-    engine_.on_disk_done({save.id, status, now_}, outbox_);
+    engine_.on_disk_done({save.id, status, now_});
   }
 
   // Ends everything in flight, in order, until nothing is left; all replies.
@@ -335,7 +335,7 @@ class Shell {
   void advance(Nanoseconds duration) {
     now_ += duration;
     if (now_ >= engine_.next_deadline()) {
-      engine_.on_timer(now_, outbox_);
+      engine_.on_timer(now_);
     }
   }
 
@@ -348,7 +348,7 @@ class Shell {
 
   Engine& engine() { return engine_; }
   [[nodiscard]] const Counters& counters() const { return engine_.counters(); }
-  [[nodiscard]] const Outbox& outbox() const { return outbox_; }
+  [[nodiscard]] bool intake_open() const { return engine_.intake_open(); }
   [[nodiscard]] Nanoseconds now() const { return now_; }
 
   std::vector<DiskOp> in_flight;
@@ -419,7 +419,6 @@ class Shell {
 
   EngineConfig config_;
   Engine engine_;
-  Outbox outbox_;
   Bytes disk_;
   Nanoseconds now_ = 0;
   std::uint64_t last_batch_ = 0;

@@ -209,13 +209,13 @@ TEST(Invariant5, NoNumberOfDuplicatesInFlightTakesMoreThanItsRoom) {
   Shell shell;
   shell.ask(extensions({"tag_inc_be"}));
   std::size_t given = 0;
-  while (shell.outbox().intake_open) {
+  while (shell.intake_open()) {
     shell.give(write(10, 1, 5, 1));
     ASSERT_LE(++given, 1000U);
   }
   EXPECT_EQ(shell.run().size(), given);
   EXPECT_EQ(shell.writes_performed, 1U);
-  EXPECT_TRUE(shell.outbox().intake_open);
+  EXPECT_TRUE(shell.intake_open());
 }
 
 TEST(Invariant6, NothingFromAnotherRequestLeaves) {
@@ -225,7 +225,7 @@ TEST(Invariant6, NothingFromAnotherRequestLeaves) {
   settings.operations_max = operations_min(settings);
   Shell shell(settings);
   for (int round = 0; round < 3; ++round) {
-    while (shell.outbox().intake_open) {
+    while (shell.intake_open()) {
       shell.give(from(kBob, write(2000, 2, 1, kSecret)));
     }
     shell.run();

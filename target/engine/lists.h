@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "target/engine/engine.h"
+#include "target/engine/values.h"
 #include "target/wire/aoe.h"
 
 namespace target::engine {

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstddef>
 
-#include "target/engine/engine.h"
+#include "target/engine/values.h"
 
 namespace target::engine {
 

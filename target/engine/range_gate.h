@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "target/engine/engine.h"
+#include "target/engine/values.h"
 
 namespace target::engine {
 

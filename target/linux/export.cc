@@ -239,7 +239,7 @@ void Export::on_ring(Port& port) {
   // The kernel reports a link that went down once; what it means, look_at_interfaces() finds out.
   port.ring->take_error();
   port.readable = true;
-  if (!outbox_.intake_open && !port.muted) {
+  if (!engine_->intake_open() && !port.muted) {
     loop_.modify(port.ring_token, 0);
     port.muted = true;
   }
@@ -261,7 +261,7 @@ void Export::watch_sender(Port& port) {
 }
 
 void Export::follow_intake() {
-  if (!outbox_.intake_open) {
+  if (!engine_->intake_open()) {
     return;
   }
   for (Port& port : ports_) {
@@ -291,9 +291,9 @@ void Export::take_frames(Port& port, std::uint16_t index) {
   std::uint32_t turn = std::min(port.batch_left, kFramesPerTurn);
   while (turn-- > 0) {
     if (const auto bytes = port.ring->front()) {
-      engine_->on_frame({index, port.batch, *bytes, monotonic_now()}, outbox_);
+      engine_->on_frame({index, port.batch, *bytes, monotonic_now()});
     }
-    if (!outbox_.intake_open) {
+    if (!engine_->intake_open()) {
       // Its slot stays taken: the buffer holds exactly buffer_count frames, this one included.
       port.holding = true;
       return;
@@ -305,12 +305,12 @@ void Export::take_frames(Port& port, std::uint16_t index) {
 
 void Export::complete(const std::vector<DiskCompletion>& completions) {
   for (const auto& one : completions) {
-    engine_->on_disk_done({one.id, one.status, monotonic_now()}, outbox_);
+    engine_->on_disk_done({one.id, one.status, monotonic_now()});
   }
 }
 
 void Export::start_saves() {
-  for (const auto& save : outbox_.saves) {
+  for (const auto& save : engine_->outbox().saves) {
     assert(store_ != nullptr);
     const auto status = store_->save(*save.state);
     ++saves_;
@@ -323,7 +323,7 @@ void Export::start_saves() {
 }
 
 void Export::send_frames() {
-  for (const auto& frame : outbox_.frames) {
+  for (const auto& frame : engine_->outbox().frames) {
     ports_[frame.port].outgoing.push_back(frame.bytes);
   }
   for (Port& port : ports_) {
@@ -344,7 +344,7 @@ void Export::send_frames() {
 }
 
 void Export::log_notes() {
-  for (const auto& note : outbox_.notes) {
+  for (const auto& note : engine_->outbox().notes) {
     auto& limit = note_limits_.at(static_cast<std::size_t>(note.kind));
     const auto now = monotonic_now();
     if (now - limit.window_start >= kNoteWindow_ns) {
@@ -368,9 +368,9 @@ void Export::flush_outbox() {
     completions_.clear();
     log_notes();
     start_saves();
-    disk_->start(outbox_.disk_ops);
+    disk_->start(engine_->outbox().disk_ops);
     send_frames();
-    outbox_.clear();
+    engine_->clear_outbox();
     // A buffered image completes while it is submitted: no reason to go round the loop for it.
     disk_->reap(completions_);
     complete(completions_);
@@ -389,20 +389,20 @@ bool Export::work() {
   disk_->reap(completions_);
   complete(completions_);
   if (const auto now = monotonic_now(); engine_->next_deadline() <= now) {
-    engine_->on_timer(now, outbox_);
+    engine_->on_timer(now);
   }
   flush_outbox();
   follow_intake();
   bool more = false;
   for (std::size_t i = 0; i < ports_.size() && !stopping_; ++i) {
     Port& port = ports_[i];
-    if (port.readable && port.ring && outbox_.intake_open) {
+    if (port.readable && port.ring && engine_->intake_open()) {
       take_frames(port, static_cast<std::uint16_t>(i));
       flush_outbox();
     }
     more = more || port.readable;
   }
-  return more && !stopping_ && outbox_.intake_open;
+  return more && !stopping_ && engine_->intake_open();
 }
 
 Nanoseconds Export::deadline() const {

@@ -115,7 +115,6 @@ class Export {
   // engine's memory until then.
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<AioDisk> disk_;
-  engine::Outbox outbox_;
   std::vector<DiskCompletion> completions_;
   EventLoop::Token disk_token_ = 0;
   std::uint64_t batches_ = 0;
