@@ -83,6 +83,42 @@ def tagged(frame, vlan):
     return frame[:12] + struct.pack(">HH", 0x8100, vlan) + frame[12:]
 
 
+def block(kind, body):
+    """A block of a little-endian pcapng."""
+    size = 12 + len(body)
+    return struct.pack("<II", kind, size) + body + struct.pack("<I", size)
+
+
+def option(code, value):
+    return struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
+
+
+SECTION = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
+def interface_block(link=ETHERNET, snaplen=0, options=b""):
+    return block(1, struct.pack("<HHI", link, 0, snaplen) + options)
+
+
+def packet_block(interface, seconds, nanos, frame, wire=None, options=b""):
+    stamp = seconds * 10**6 + nanos // 1000
+    head = struct.pack("<IIIII", interface, stamp >> 32, stamp & 0xFFFFFFFF, len(frame), wire or len(frame))
+    return block(6, head + frame + bytes(-len(frame) % 4) + options)
+
+
+SLL, SLL2 = 113, 276
+OUTGOING, TO_US, BROADCAST = 4, 0, 1
+
+
+def cooked(frame, link, us):
+    """The frame as a capture on `any` of the host `us` has it: the destination is gone."""
+    destination, source, protocol, rest = frame[:6], frame[6:12], frame[12:14], frame[14:]
+    kind = OUTGOING if source == us else BROADCAST if destination == b"\xff" * 6 else TO_US
+    if link == SLL:
+        return struct.pack(">HHH", kind, 1, 6) + source + b"\0\0" + protocol + rest
+    return protocol + b"\0\0" + struct.pack(">IHBB", 3, 1, kind, 6) + source + b"\0\0" + rest
+
+
 CONTAINERS = {
     f"{kind}-{order}-{unit}": (kind, {"big": ">", "little": "<"}[order], unit == "ns")
     for kind in ("pcap", "pcapng")
@@ -101,6 +137,68 @@ def test_every_container_tells_the_same(aoe_pcap, tmp_path, name):
         told = aoe_pcap(command, path)
         assert told.returncode == 0, told.stderr
         assert told.stdout == aoe_pcap(command, PLAIN).stdout
+
+
+@pytest.mark.parametrize("link", [SLL, SLL2])
+@pytest.mark.parametrize("side", ["initiator", "target"])
+@pytest.mark.parametrize("capture", ["linux-vblade-1500-lossy", "aoede-extensions-1500"])
+def test_a_capture_on_any_tells_the_same(aoe_pcap, tmp_path, link, side, capture):
+    """`-i any` keeps no destination addresses: they are found from the requests."""
+    original = CORPUS / f"{capture}.pcap"
+    frames = list(frames_of(original))
+    reply = next(frame for _, _, frame in frames if frame[14] & 8)
+    us = reply[:6] if side == "initiator" else reply[6:12]
+    path = tmp_path / "any.pcap"
+    path.write_bytes(pcap_bytes([(s, n, cooked(f, link, us)) for s, n, f in frames], link=link))
+    told = json.loads(aoe_pcap("info", path, "--format", "json").stdout)
+    plain = json.loads(aoe_pcap("info", original, "--format", "json").stdout)
+    for part in ("operations", "targets", "sessions", "time_line"):
+        assert told[part] == plain[part], part
+    judged = aoe_pcap("judge", path)
+    assert judged.stdout == aoe_pcap("judge", original).stdout
+
+
+def test_interfaces_of_a_pcapng_have_their_own_snaplen_and_link(aoe_pcap, tmp_path):
+    """dumpcap on both ports of a tap: requests come on one interface, replies on another; a third is no Ethernet."""
+    frames = list(frames_of(PLAIN))
+    out = [SECTION, interface_block(snaplen=262144), interface_block(snaplen=65535), interface_block(link=127)]
+    for seconds, nanos, frame in frames:
+        out.append(packet_block(1 if frame[14] & 8 else 0, seconds, nanos, frame))
+    out.insert(len(out) // 2, packet_block(2, *frames[0][:2], b"\0\0\x08\0\0\0\0\0" + bytes(40)))
+    path = tmp_path / "tap.pcapng"
+    path.write_bytes(b"".join(out))
+    told = aoe_pcap("info", path, "--format", "json")
+    assert b"1 frames of link type" in told.stderr and b"left out" in told.stderr
+    plain = json.loads(aoe_pcap("info", PLAIN, "--format", "json").stdout)
+    assert json.loads(told.stdout)["operations"]["latency"] == plain["operations"]["latency"]
+    assert json.loads(told.stdout)["sessions"] == plain["sessions"]
+
+
+def test_a_frame_that_a_bridge_shows_on_two_interfaces_is_one(aoe_pcap, tmp_path):
+    out = [SECTION, interface_block(), interface_block(snaplen=96)]
+    for seconds, nanos, frame in frames_of(PLAIN):
+        out.append(packet_block(0, seconds, nanos, frame))
+        out.append(packet_block(1, seconds, nanos + 2000, frame[:96], len(frame)))
+    path = tmp_path / "bridge.pcapng"
+    path.write_bytes(b"".join(out))
+    told = json.loads(aoe_pcap("info", path, "--format", "json").stdout)
+    plain = json.loads(aoe_pcap("info", PLAIN, "--format", "json").stdout)
+    assert told["sessions"] == plain["sessions"]
+    assert b"seen on two interfaces" in aoe_pcap("judge", path).stderr
+
+
+@pytest.mark.parametrize("where", ["statistics", "packet"])
+def test_what_the_capture_itself_lost_is_told(aoe_pcap, tmp_path, where):
+    seconds, nanos, frame = next(frames_of(PLAIN))
+    out = [SECTION, interface_block()]
+    lost = option(4, struct.pack("<Q", 12)) if where == "packet" else b""
+    out.append(packet_block(0, seconds, nanos, frame, options=lost))
+    if where == "statistics":
+        counters = option(4, struct.pack("<Q", 100)) + option(5, struct.pack("<Q", 5)) + option(7, struct.pack("<Q", 7))
+        out.append(block(5, struct.pack("<III", 0, 0, 0) + counters))
+    path = tmp_path / "drops.pcapng"
+    path.write_bytes(b"".join(out))
+    assert b"lost 12 frames itself" in aoe_pcap("info", path).stderr
 
 
 def test_standard_input_is_a_file_too(aoe_pcap):
@@ -149,7 +247,7 @@ def test_a_truncated_file_counts_up_to_where_it_ends(aoe_pcap, tmp_path):
 BAD_FILES = {
     "text": (b"hello, this is no capture at all\n" * 4, "not a capture"),
     "empty": (b"", "cannot read the capture"),
-    "other-link": (pcap_bytes([], link=113), "not Ethernet"),
+    "other-link": (pcap_bytes([], link=127), "not Ethernet"),
 }
 
 

@@ -69,6 +69,7 @@ struct CapturedFrame {
   Nanoseconds time_ns = 0;
   std::span<const std::uint8_t> bytes;
   std::uint32_t wire_length = 0;  // before a snaplen cut it
+  std::uint32_t fcs_bytes = 0;    // bytes of frame check that stand at the end, as the file says
 };
 
 // An AoE frame: offsets are those of an untagged frame, whatever tags the wire had.

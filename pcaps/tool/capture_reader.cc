@@ -1,85 +1,101 @@
 #include "pcaps/tool/capture_reader.h"
 
 #include <fmt/format.h>
-#include <pcap/pcap.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <cstdlib>
 
 namespace pcaps {
 
-namespace {
-constexpr std::size_t kFileBufferBytes = 1 << 20;
-constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
-// A damaged pcapng can say anything: what is past the year 2200 is taken as that year, so that
-// no difference of two instants can overflow.
-constexpr std::int64_t kSecondsMax = 7'260'000'000;
-
-bool begins_like_text(std::string_view error) {
-  return error.find("unknown file format") != std::string_view::npos;
-}
-}  // namespace
-
-std::unique_ptr<CaptureReader> CaptureReader::open(const std::string& path, std::string& error) {
-  // Standard input through a descriptor of our own: its buffer is ours, and goes when we go.
-  std::FILE* file = path == "-" ? fdopen(dup(STDIN_FILENO), "rb") : std::fopen(path.c_str(), "rb");
-  if (file == nullptr) {
-    error = fmt::format("cannot open the capture {}: {}", path, std::strerror(errno));
+std::unique_ptr<CaptureReader> CaptureReader::open(const std::string& path, std::string& error,
+                                                   const std::atomic<bool>* stop) {
+  auto source = open_capture_file(path, stop, error);
+  if (source == nullptr) {
     return nullptr;
   }
   std::unique_ptr<CaptureReader> reader(new CaptureReader());
   reader->path_ = path;
-  reader->buffer_.resize(kFileBufferBytes);
-  std::setvbuf(file, reader->buffer_.data(), _IOFBF, reader->buffer_.size());
-  char reason[PCAP_ERRBUF_SIZE] = "";
-  reader->handle_ =
-      pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, reason);
-  if (reader->handle_ == nullptr) {
-    std::fclose(file);
-    error = begins_like_text(reason)
-                ? fmt::format("{} is not a capture: give a pcap or pcapng file", path)
-                : fmt::format("cannot read the capture {}: {}", path, reason);
-    return nullptr;
-  }
-  const int link = pcap_datalink(reader->handle_);
-  if (link != DLT_EN10MB) {
-    const char* name = pcap_datalink_val_to_name(link);
-    error = fmt::format(
-        "{} holds frames of link type {}, not Ethernet: capture on the interface itself "
-        "(tcpdump -i eth0, not -i any)",
-        path, name != nullptr ? name : std::to_string(link));
-    return nullptr;
-  }
+  reader->source_ = std::move(source);
   return reader;
 }
 
-CaptureReader::~CaptureReader() {
-  if (handle_ != nullptr) {
-    pcap_close(handle_);
+std::unique_ptr<CaptureReader> CaptureReader::listen(const std::string& interface,
+                                                     std::string& error,
+                                                     const std::atomic<bool>* stop) {
+  auto source = open_live_interface(interface, stop, error);
+  if (source == nullptr) {
+    return nullptr;
   }
+  std::unique_ptr<CaptureReader> reader(new CaptureReader());
+  reader->path_ = interface;
+  reader->source_ = std::move(source);
+  return reader;
+}
+
+bool CaptureReader::was_seen(const CapturedFrame& frame, std::uint32_t interface) {
+  Recent now;
+  const std::size_t head = std::min<std::size_t>(frame.bytes.size(), kMinimumFrameBytes);
+  now.head = hash_bytes(frame.bytes.data(), head, 0);
+  now.whole = hash_bytes(frame.bytes.data(), frame.bytes.size(), 0);
+  now.time_ns = frame.time_ns;
+  now.interface = interface;
+  now.wire_length = frame.wire_length;
+  now.captured = static_cast<std::uint32_t>(frame.bytes.size());
+  for (Recent& old : recent_) {
+    if (old.interface == interface || old.wire_length != now.wire_length || old.head != now.head ||
+        std::abs(now.time_ns - old.time_ns) > kSeenTwiceNs ||
+        (old.captured == now.captured && old.whole != now.whole)) {
+      continue;
+    }
+    const auto end = old.also_on.begin() + old.also_count;
+    if (std::find(old.also_on.begin(), end, interface) != end ||
+        old.also_count == old.also_on.size()) {
+      continue;  // that one has shown its copy: this is another frame with the same bytes
+    }
+    old.also_on[old.also_count++] = interface;
+    return true;
+  }
+  if (recent_.size() < kRecentKept) {
+    recent_.push_back(now);
+  } else {
+    recent_[next_recent_++ % kRecentKept] = now;
+  }
+  return false;
 }
 
 bool CaptureReader::next(CapturedFrame& frame) {
-  pcap_pkthdr* header = nullptr;
-  const u_char* data = nullptr;
-  const int result = damage_.empty() ? pcap_next_ex(handle_, &header, &data) : PCAP_ERROR_BREAK;
-  if (result != 1) {
-    if (result == PCAP_ERROR) {
-      damage_ = pcap_geterr(handle_);
+  Packet packet;
+  while (source_->next(packet)) {
+    frame.number = ++frames_;
+    frame.time_ns = packet.time_ns;
+    bytes_ += packet.bytes.size();
+    std::uint32_t interface = packet.interface;
+    if (packet.link == kLinkEthernet) {
+      frame.bytes = packet.bytes;
+      frame.wire_length = packet.wire_length;
+    } else if (packet.link == kLinkCooked || packet.link == kLinkCooked2) {
+      if (!cooked_.to_ethernet(packet, ethernet_, interface)) {
+        ++foreign_;
+        foreign_link_ = packet.link;
+        continue;
+      }
+      const std::uint32_t header = CookedFrames::header_bytes(packet.link);
+      frame.bytes = ethernet_;
+      frame.wire_length = std::max(packet.wire_length, header) - header + kEthernetHeaderBytes;
+    } else {
+      ++foreign_;
+      foreign_link_ = packet.link;
+      continue;
     }
-    return false;
+    frame.fcs_bytes = packet.fcs_bytes;
+    const bool several = packet.link == kLinkCooked2 || source_->interfaces() > 1;
+    if (several && was_seen(frame, interface)) {
+      ++seen_twice_;
+      continue;
+    }
+    return true;
   }
-  frame.number = ++frames_;
-  const std::int64_t seconds = std::clamp<std::int64_t>(header->ts.tv_sec, 0, kSecondsMax);
-  const std::int64_t fraction_ns =  // nanoseconds, by the precision that was asked for
-      std::clamp<std::int64_t>(header->ts.tv_usec, 0, kNanosecondsPerSecond - 1);
-  frame.time_ns = seconds * kNanosecondsPerSecond + fraction_ns;
-  frame.bytes = {data, header->caplen};
-  frame.wire_length = header->len;
-  bytes_ += header->caplen;
-  return true;
+  return false;
 }
 
 }  // namespace pcaps

@@ -38,6 +38,34 @@ int complain(const std::string& message) {
   return kExitTrouble;
 }
 
+// What the reader left out or never got, on standard error. False when nothing could be read of it.
+bool told_of(const CaptureReader& reader) {
+  if (reader.frames() != 0 && reader.foreign() == reader.frames()) {
+    complain(fmt::format(
+        "{} holds frames of link type {}, not Ethernet: capture on the interface itself "
+        "(tcpdump -i eth0), or on all of them (-i any)",
+        reader.path(), link_name(reader.foreign_link())));
+    return false;
+  }
+  if (reader.foreign() != 0) {
+    fmt::print(stderr, "aoe-pcap: {}: {} frames of link type {} are left out\n", reader.path(),
+               reader.foreign(), link_name(reader.foreign_link()));
+  }
+  if (reader.seen_twice() != 0) {
+    fmt::print(stderr, "aoe-pcap: {}: {} frames were seen on two interfaces and count once\n",
+               reader.path(), reader.seen_twice());
+  }
+  if (reader.drops().dropped != 0) {
+    fmt::print(stderr, "aoe-pcap: {}: the capture says that it lost {} frames itself\n",
+               reader.path(), reader.drops().dropped);
+  }
+  if (!reader.damage().empty()) {
+    fmt::print(stderr, "aoe-pcap: {} is damaged after frame {} ({}): what is before that counts\n",
+               reader.path(), reader.frames(), reader.damage());
+  }
+  return true;
+}
+
 // Runs the whole capture through the tracker. False, after one clear line, when it cannot be read.
 bool run(const std::string& path, Tracker& tracker) {
   std::string error;
@@ -51,11 +79,7 @@ bool run(const std::string& path, Tracker& tracker) {
     tracker.on_frame(frame);
   }
   tracker.finish();
-  if (!reader->damage().empty()) {
-    fmt::print(stderr, "aoe-pcap: {} is damaged after frame {} ({}): what is before that counts\n",
-               path, reader->frames(), reader->damage());
-  }
-  return true;
+  return told_of(*reader);
 }
 
 bool write_out(const std::string& path, const std::string& content) {

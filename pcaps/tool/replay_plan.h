@@ -55,7 +55,7 @@ class ReplayPlan : private TrackerObserver {
 
   // The next request in order with its reply; null at the end.
   std::unique_ptr<PlannedFrame> next();
-  [[nodiscard]] const std::string& damage() const { return reader_->damage(); }
+  [[nodiscard]] std::string damage() const { return reader_->damage(); }
 
  private:
   static constexpr std::size_t kLookAheadFrames = 200'000;
