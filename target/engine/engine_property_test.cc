@@ -9,7 +9,7 @@
 
 #include "target/engine/allocation_counter.h"
 #include "target/engine/engine.h"
-#include "target/engine/fake_shell.h"
+#include "target/engine/hand_cranked.h"
 
 namespace target::engine::test {
 namespace {
@@ -135,7 +135,7 @@ void add(Counters& sum, const Counters& more) {
 // Everything that one seed makes an engine say.
 std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& counters) {
   Choices choose(seed);
-  Shell shell(config_of(settings));
+  HandCranked crank(config_of(settings));
   std::vector<Bytes> said;
   const auto collect = [&](const std::vector<Reply>& replies) {
     for (const Reply& reply : replies) {
@@ -144,32 +144,32 @@ std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& 
   };
   std::uint64_t batch = 1'000'000;
   for (int step = 0; step < 300; ++step) {
-    if (shell.intake_open() && !choose.one_in(3)) {
-      shell.give(any_frame(choose), batch);
-    } else if (!shell.in_flight.empty()) {
-      for (std::uint64_t ends = 1 + choose.below(shell.in_flight.size()); ends > 0; --ends) {
-        shell.end_disk(choose.below(shell.in_flight.size()),
+    if (crank.intake_open() && !choose.one_in(3)) {
+      crank.give(any_frame(choose), batch);
+    } else if (!crank.in_flight.empty()) {
+      for (std::uint64_t ends = 1 + choose.below(crank.in_flight.size()); ends > 0; --ends) {
+        crank.end_disk(choose.below(crank.in_flight.size()),
                        choose.one_in(8) ? DiskStatus::io_error : DiskStatus::ok);
       }
-    } else if (!shell.saves.empty()) {
-      shell.end_save(choose.one_in(4) ? DiskStatus::io_error : DiskStatus::ok);
+    } else if (!crank.saves.empty()) {
+      crank.end_save(choose.one_in(4) ? DiskStatus::io_error : DiskStatus::ok);
     } else {
-      shell.advance(250'000'000);  // two of them end a pause
+      crank.advance(250'000'000);  // two of them end a pause
     }
     if (choose.one_in(3)) {
-      collect(shell.flush());
+      collect(crank.flush());
       ++batch;
     }
   }
   // Everything ends: disk, save, pause; then there is room again for the largest request.
-  collect(shell.run());
-  if (!shell.saves.empty()) {
-    shell.end_save();
+  collect(crank.run());
+  if (!crank.saves.empty()) {
+    crank.end_save();
   }
-  shell.advance(1'000'000'000);
-  collect(shell.run());
-  EXPECT_TRUE(shell.intake_open()) << "seed " << seed;
-  add(counters, shell.counters());
+  crank.advance(1'000'000'000);
+  collect(crank.run());
+  EXPECT_TRUE(crank.intake_open()) << "seed " << seed;
+  add(counters, crank.counters());
   return said;
 }
 
@@ -204,7 +204,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Frames of nothing but noise behind a good EtherType.
 TEST(AnyFrame, OfNoiseNeverBreaksARule) {
   EXPECT_TRUE(rc::check("noise", [](const std::vector<std::uint8_t>& noise, bool whole_header) {
-    Shell shell;
+    HandCranked crank;
     Bytes frame(noise.size());
     std::transform(noise.begin(), noise.end(), frame.begin(),
                    [](std::uint8_t byte) { return static_cast<std::byte>(byte); });
@@ -214,8 +214,8 @@ TEST(AnyFrame, OfNoiseNeverBreaksARule) {
       request.argument = frame;
       frame = request.bytes();
     }
-    shell.give(frame, 7);
-    RC_ASSERT(shell.run().size() <= 1U);
+    crank.give(frame, 7);
+    RC_ASSERT(crank.run().size() <= 1U);
     RC_ASSERT(!testing::Test::HasFailure());
   }));
 }

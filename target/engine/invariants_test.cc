@@ -7,7 +7,7 @@
 #include <string>
 
 #include "target/engine/engine.h"
-#include "target/engine/fake_shell.h"
+#include "target/engine/hand_cranked.h"
 #include "target/engine/tag_window.h"
 
 namespace target::engine::test {
@@ -21,61 +21,61 @@ FrameSpec from(const wire::MacAddress& source, FrameSpec frame) {
 }
 
 TEST(Invariant1, ADuplicateOfAWriteInFlightIsNotAnsweredBeforeTheOriginalIsOnDisk) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.give(write(10, 1, 5, 1));
-  shell.give(write(10, 1, 5, 1));
-  shell.give(write(10, 1, 5, 1));
-  EXPECT_THAT(shell.flush(), IsEmpty());
-  ASSERT_EQ(shell.in_flight.size(), 1U);
-  EXPECT_EQ(shell.counters().duplicates_in_flight, 2U);
-  shell.end_disk(0);
-  const std::vector<Reply> replies = shell.flush();
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.give(write(10, 1, 5, 1));
+  crank.give(write(10, 1, 5, 1));
+  crank.give(write(10, 1, 5, 1));
+  EXPECT_THAT(crank.flush(), IsEmpty());
+  ASSERT_EQ(crank.in_flight.size(), 1U);
+  EXPECT_EQ(crank.counters().duplicates_in_flight, 2U);
+  crank.end_disk(0);
+  const std::vector<Reply> replies = crank.flush();
   ASSERT_EQ(replies.size(), 3U);
   for (const Reply& reply : replies) {
     EXPECT_TRUE(reply.is_good_ata());
   }
-  EXPECT_EQ(shell.writes_performed, 1U);
+  EXPECT_EQ(crank.writes_performed, 1U);
 }
 
 TEST(Invariant1, NorWhenTheOriginalIsHeldBehindAnotherOperation) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.give(from(kBob, read(10, 1, 1)));
-  shell.give(write(10, 1, 5, 1));
-  shell.give(write(10, 1, 5, 1));
-  EXPECT_THAT(shell.flush(), IsEmpty());
-  shell.end_disk(0);
-  EXPECT_EQ(shell.flush().size(), 1U) << "Bob's read";
-  ASSERT_EQ(shell.in_flight.size(), 1U);
-  shell.end_disk(0);
-  EXPECT_EQ(shell.flush().size(), 2U);
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.give(from(kBob, read(10, 1, 1)));
+  crank.give(write(10, 1, 5, 1));
+  crank.give(write(10, 1, 5, 1));
+  EXPECT_THAT(crank.flush(), IsEmpty());
+  crank.end_disk(0);
+  EXPECT_EQ(crank.flush().size(), 1U) << "Bob's read";
+  ASSERT_EQ(crank.in_flight.size(), 1U);
+  crank.end_disk(0);
+  EXPECT_EQ(crank.flush().size(), 2U);
 }
 
 TEST(Invariant1, ADuplicateOfAWriteThatFailsIsToldSo) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.give(write(10, 1, 5, 1));
-  shell.give(write(10, 1, 5, 1));
-  shell.flush();
-  shell.end_disk(0, DiskStatus::io_error);
-  const std::vector<Reply> replies = shell.flush();
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.give(write(10, 1, 5, 1));
+  crank.give(write(10, 1, 5, 1));
+  crank.flush();
+  crank.end_disk(0, DiskStatus::io_error);
+  const std::vector<Reply> replies = crank.flush();
   ASSERT_EQ(replies.size(), 2U);
   EXPECT_EQ(replies[0].ata_status(), 0x61);
   EXPECT_EQ(replies[1].ata_status(), 0x61);
 }
 
 TEST(Invariant2, AWriteWhoseDiskOperationFailedIsNotRemembered) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.give(write(10, 1, 5, 1));
-  shell.flush();
-  shell.end_disk(0, DiskStatus::io_error);
-  shell.flush();
-  EXPECT_TRUE(shell.ask_one(write(10, 1, 5, 1)).is_good_ata());
-  EXPECT_EQ(shell.disk_byte(10), 1);
-  shell.ask(write(10, 1, 5, 2));
-  EXPECT_EQ(shell.disk_byte(10), 1) << "now it is";
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.give(write(10, 1, 5, 1));
+  crank.flush();
+  crank.end_disk(0, DiskStatus::io_error);
+  crank.flush();
+  EXPECT_TRUE(crank.ask_one(write(10, 1, 5, 1)).is_good_ata());
+  EXPECT_EQ(crank.disk_byte(10), 1);
+  crank.ask(write(10, 1, 5, 2));
+  EXPECT_EQ(crank.disk_byte(10), 1) << "now it is";
 }
 
 TEST(Invariant2, ARefusedWriteIsNotRemembered) {
@@ -89,133 +89,133 @@ TEST(Invariant2, ARefusedWriteIsNotRemembered) {
        {Refusal{"too many sectors", write(10, 3, 5, 1)}, Refusal{"none", write(10, 0, 5, 1)},
         Refusal{"too little payload", too_short},
         Refusal{"past the end", write(kDiskSectors, 1, 5, 1)}}) {
-    Shell shell;
-    shell.ask(extensions({"tag_inc_be"}));
-    shell.ask(refusal.refused);
-    shell.ask(write(10, 1, 5, 7));
-    EXPECT_EQ(shell.disk_byte(10), 7) << refusal.why;
+    HandCranked crank;
+    crank.ask(extensions({"tag_inc_be"}));
+    crank.ask(refusal.refused);
+    crank.ask(write(10, 1, 5, 7));
+    EXPECT_EQ(crank.disk_byte(10), 7) << refusal.why;
   }
 }
 
 TEST(Invariant2, AWriteRefusedForAReservationIsNotRemembered) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(from(kBob, reserve(2, {kBob})));
-  EXPECT_EQ(shell.ask_one(write(10, 1, 5, 1)).error(), 6);
-  shell.ask(from(kBob, reserve(1)));
-  shell.ask(write(10, 1, 5, 7));
-  EXPECT_EQ(shell.disk_byte(10), 7);
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(from(kBob, reserve(2, {kBob})));
+  EXPECT_EQ(crank.ask_one(write(10, 1, 5, 1)).error(), 6);
+  crank.ask(from(kBob, reserve(1)));
+  crank.ask(write(10, 1, 5, 7));
+  EXPECT_EQ(crank.disk_byte(10), 7);
 }
 
 TEST(Invariant2, ARefusedWriteDoesNotMoveTheWindow) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(write(10, 1, 5, 1));
-  shell.ask(write(kDiskSectors, 1, 5 + kTagWindowTags, 1));
-  EXPECT_TRUE(shell.ask_one(write(10, 1, 5, 2)).is_good_ata());
-  EXPECT_EQ(shell.disk_byte(10), 1) << "still remembered";
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(write(10, 1, 5, 1));
+  crank.ask(write(kDiskSectors, 1, 5 + kTagWindowTags, 1));
+  EXPECT_TRUE(crank.ask_one(write(10, 1, 5, 2)).is_good_ata());
+  EXPECT_EQ(crank.disk_byte(10), 1) << "still remembered";
 }
 
 TEST(Invariant3, OverlappingOperationsKeepTheirOrderOfArrival) {
-  Shell shell;
-  shell.give(write(10, 2, 1, 1));
-  shell.give(write(11, 2, 2, 2));
-  shell.give(from(kBob, read(11, 1, 3)));
-  shell.give(from(kBob, write(10, 1, 4, 4)));
-  shell.flush();
-  ASSERT_EQ(shell.in_flight.size(), 1U) << "the first alone is at the disk";
-  const std::vector<Reply> replies = shell.run();
+  HandCranked crank;
+  crank.give(write(10, 2, 1, 1));
+  crank.give(write(11, 2, 2, 2));
+  crank.give(from(kBob, read(11, 1, 3)));
+  crank.give(from(kBob, write(10, 1, 4, 4)));
+  crank.flush();
+  ASSERT_EQ(crank.in_flight.size(), 1U) << "the first alone is at the disk";
+  const std::vector<Reply> replies = crank.run();
   ASSERT_EQ(replies.size(), 4U);
-  EXPECT_EQ(shell.disk_byte(10), 4);
-  EXPECT_EQ(shell.disk_byte(11), 2);
-  EXPECT_EQ(shell.disk_byte(12), 2);
+  EXPECT_EQ(crank.disk_byte(10), 4);
+  EXPECT_EQ(crank.disk_byte(11), 2);
+  EXPECT_EQ(crank.disk_byte(12), 2);
   for (const Reply& reply : replies) {
     if (reply.tag() == 3) {
       EXPECT_EQ(reply.data(36, 512), sectors_of(1, 2)) << "what was written before it";
     }
   }
-  EXPECT_EQ(shell.counters().gate_held, 3U);
+  EXPECT_EQ(crank.counters().gate_held, 3U);
 }
 
 TEST(Invariant3, AFlushIsAnsweredAfterTheWritesBeforeIt) {
-  Shell shell;
-  shell.give(write(10, 1, 1, 1));
-  shell.give(ata(wire::ata::kFlushCacheExt, 0, 0, 2));
-  shell.flush();
-  ASSERT_EQ(shell.in_flight.size(), 1U);
-  EXPECT_EQ(shell.in_flight[0].kind, DiskOpKind::write);
-  shell.end_disk(0);
-  EXPECT_EQ(shell.flush().size(), 1U);
-  EXPECT_EQ(shell.in_flight.at(0).kind, DiskOpKind::flush);
+  HandCranked crank;
+  crank.give(write(10, 1, 1, 1));
+  crank.give(ata(wire::ata::kFlushCacheExt, 0, 0, 2));
+  crank.flush();
+  ASSERT_EQ(crank.in_flight.size(), 1U);
+  EXPECT_EQ(crank.in_flight[0].kind, DiskOpKind::write);
+  crank.end_disk(0);
+  EXPECT_EQ(crank.flush().size(), 1U);
+  EXPECT_EQ(crank.in_flight.at(0).kind, DiskOpKind::flush);
 }
 
 TEST(Invariant4, OneInitiatorsTagsNeverTouchAnothersWindow) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(from(kBob, extensions({"tag_inc_be"})));
-  shell.ask(write(10, 1, 5, 1));
-  shell.ask(from(kBob, write(11, 1, 5, 2)));
-  EXPECT_EQ(shell.disk_byte(11), 2) << "Alice's tag is not Bob's";
-  shell.ask(from(kBob, write(11, 1, 1'000'000, 3)));
-  shell.ask(write(10, 1, 5, 9));
-  EXPECT_EQ(shell.disk_byte(10), 1) << "Bob's window moved, Alice's did not";
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(from(kBob, extensions({"tag_inc_be"})));
+  crank.ask(write(10, 1, 5, 1));
+  crank.ask(from(kBob, write(11, 1, 5, 2)));
+  EXPECT_EQ(crank.disk_byte(11), 2) << "Alice's tag is not Bob's";
+  crank.ask(from(kBob, write(11, 1, 1'000'000, 3)));
+  crank.ask(write(10, 1, 5, 9));
+  EXPECT_EQ(crank.disk_byte(10), 1) << "Bob's window moved, Alice's did not";
 }
 
 TEST(Invariant4, OneInitiatorsResetOrConfigNeverTouchesAnothersWindow) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(write(10, 1, 5, 1));
-  shell.ask(from(kBob, extensions({"reset", "tag_inc_le"})));
-  shell.ask(from(kBob, config(0, "")));
-  shell.ask(from(kBob, config(4, "bob")));
-  shell.ask(from(kBob, extensions({"reset"})));
-  shell.ask(write(10, 1, 5, 9));
-  EXPECT_EQ(shell.disk_byte(10), 1);
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(write(10, 1, 5, 1));
+  crank.ask(from(kBob, extensions({"reset", "tag_inc_le"})));
+  crank.ask(from(kBob, config(0, "")));
+  crank.ask(from(kBob, config(4, "bob")));
+  crank.ask(from(kBob, extensions({"reset"})));
+  crank.ask(write(10, 1, 5, 9));
+  EXPECT_EQ(crank.disk_byte(10), 1);
 }
 
 TEST(Invariant4, TheSameAddressOnAnotherPortIsAnotherInitiator) {
   EngineConfig settings = plain_config();
   settings.ports.push_back({mac(0xDD), 1500});
-  Shell shell(settings);
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(write(10, 1, 5, 1));
+  HandCranked crank(settings);
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(write(10, 1, 5, 1));
   FrameSpec other_port = write(10, 1, 5, 2);
   other_port.destination = mac(0xDD);
-  shell.give(other_port.bytes(), 1000, 1);
-  shell.run();
-  EXPECT_EQ(shell.disk_byte(10), 2);
+  crank.give(other_port.bytes(), 1000, 1);
+  crank.run();
+  EXPECT_EQ(crank.disk_byte(10), 2);
 }
 
 TEST(Invariant5, AFullTableProtectsThoseInIt) {
   EngineConfig settings = plain_config();
   settings.initiators_max = 2;
-  Shell shell(settings);
-  shell.ask(extensions({"tag_inc_be"}));
-  shell.ask(write(10, 1, 5, 1));
-  shell.ask(from(kBob, extensions({"coalesced_read"})));
+  HandCranked crank(settings);
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(write(10, 1, 5, 1));
+  crank.ask(from(kBob, extensions({"coalesced_read"})));
   for (std::uint8_t i = 10; i < 60; ++i) {
-    const Reply reply = shell.ask_one(from(mac(i), extensions({"tag_inc_be", "congestion", "5"})));
+    const Reply reply = crank.ask_one(from(mac(i), extensions({"tag_inc_be", "congestion", "5"})));
     EXPECT_EQ(reply.names(), (std::vector<std::string>{"tag_inc_be", "congestion", "5"}));
   }
-  EXPECT_EQ(shell.counters().sessions, 2U);
-  EXPECT_EQ(shell.counters().sessions_refused, 50U);
-  shell.ask(write(10, 1, 5, 9));
-  EXPECT_EQ(shell.disk_byte(10), 1);
-  shell.ask(from(kBob, extensions({"reset"})));
-  EXPECT_EQ(shell.ask_one(from(mac(10), extensions({"tag_inc_be"}))).names().at(0), "TAG_INC_BE");
+  EXPECT_EQ(crank.counters().sessions, 2U);
+  EXPECT_EQ(crank.counters().sessions_refused, 50U);
+  crank.ask(write(10, 1, 5, 9));
+  EXPECT_EQ(crank.disk_byte(10), 1);
+  crank.ask(from(kBob, extensions({"reset"})));
+  EXPECT_EQ(crank.ask_one(from(mac(10), extensions({"tag_inc_be"}))).names().at(0), "TAG_INC_BE");
 }
 
 TEST(Invariant5, NoNumberOfDuplicatesInFlightTakesMoreThanItsRoom) {
-  Shell shell;
-  shell.ask(extensions({"tag_inc_be"}));
+  HandCranked crank;
+  crank.ask(extensions({"tag_inc_be"}));
   std::size_t given = 0;
-  while (shell.intake_open()) {
-    shell.give(write(10, 1, 5, 1));
+  while (crank.intake_open()) {
+    crank.give(write(10, 1, 5, 1));
     ASSERT_LE(++given, 1000U);
   }
-  EXPECT_EQ(shell.run().size(), given);
-  EXPECT_EQ(shell.writes_performed, 1U);
-  EXPECT_TRUE(shell.intake_open());
+  EXPECT_EQ(crank.run().size(), given);
+  EXPECT_EQ(crank.writes_performed, 1U);
+  EXPECT_TRUE(crank.intake_open());
 }
 
 TEST(Invariant6, NothingFromAnotherRequestLeaves) {
@@ -223,12 +223,12 @@ TEST(Invariant6, NothingFromAnotherRequestLeaves) {
   constexpr std::uint8_t kSecret = 0xD7;
   EngineConfig settings = plain_config();
   settings.operations_max = operations_min(settings);
-  Shell shell(settings);
+  HandCranked crank(settings);
   for (int round = 0; round < 3; ++round) {
-    while (shell.intake_open()) {
-      shell.give(from(kBob, write(2000, 2, 1, kSecret)));
+    while (crank.intake_open()) {
+      crank.give(from(kBob, write(2000, 2, 1, kSecret)));
     }
-    shell.run();
+    crank.run();
   }
   FrameSpec lying_string = config(4, "x");
   wire::store_be16(lying_string.argument, 6, 600);
@@ -264,28 +264,28 @@ TEST(Invariant6, NothingFromAnotherRequestLeaves) {
                                  ata(wire::ata::kCheckPowerMode, 0, 0, 1),
                                  ata(wire::ata::kFlushCache, 0, 0, 1),
                                  ata(0xB0, 0, 0, 1)}) {
-    const Reply reply = shell.ask_one(frame);
+    const Reply reply = crank.ask_one(frame);
     EXPECT_THAT(reply.bytes, testing::Not(testing::Contains(std::byte{kSecret})))
         << "command " << int{frame.command};
   }
 }
 
 TEST(Invariant6, AReadThatFailedCarriesNothing) {
-  Shell shell;
-  shell.give(read(0, 2, 1));
-  shell.flush();
-  std::fill(shell.in_flight[0].data.begin(), shell.in_flight[0].data.end(), std::byte{0xD7});
-  shell.end_disk(0, DiskStatus::io_error);
-  EXPECT_THAT(shell.flush().at(0).bytes, testing::Not(testing::Contains(std::byte{0xD7})));
+  HandCranked crank;
+  crank.give(read(0, 2, 1));
+  crank.flush();
+  std::fill(crank.in_flight[0].data.begin(), crank.in_flight[0].data.end(), std::byte{0xD7});
+  crank.end_disk(0, DiskStatus::io_error);
+  EXPECT_THAT(crank.flush().at(0).bytes, testing::Not(testing::Contains(std::byte{0xD7})));
 }
 
 // The protocol cannot stop this one; the test says what happens, as docs/extensions.md does.
 TEST(Invariant7, AWriteThatCrossesARestartMeetsAnEmptyWindow) {
-  Shell before;
+  HandCranked before;
   before.ask(extensions({"tag_inc_be"}));
   before.ask(write(10, 1, 5, 1));
   before.ask(write(10, 1, 6, 2));
-  Shell after;
+  HandCranked after;
   EXPECT_EQ(after.announcements.size(), 1U) << "the only sign of a restart";
   after.ask(extensions({"tag_inc_be"}));
   after.ask(write(10, 1, 5, 1));

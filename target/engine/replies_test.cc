@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "target/engine/fake_shell.h"
+#include "target/engine/hand_cranked.h"
 
 namespace target::engine::test {
 namespace {
@@ -12,10 +12,10 @@ TEST(Announcement, IsABroadcastConfigReplyOnEveryPort) {
   EngineConfig config = plain_config();
   config.ports.push_back({mac(0xDD), 9000});
   config.state.config_string = bytes_of("present");
-  Shell shell(config);
-  ASSERT_EQ(shell.announcements.size(), 2U);
+  HandCranked crank(config);
+  ASSERT_EQ(crank.announcements.size(), 2U);
   for (std::uint16_t port = 0; port < 2; ++port) {
-    const Reply& reply = shell.announcements[port];
+    const Reply& reply = crank.announcements[port];
     EXPECT_EQ(reply.port, port);
     EXPECT_EQ(reply.address(0), wire::kBroadcastMac);
     EXPECT_EQ(reply.tag(), 0U);
@@ -23,9 +23,9 @@ TEST(Announcement, IsABroadcastConfigReplyOnEveryPort) {
     EXPECT_EQ(reply.u8(29), 0x10);
     EXPECT_EQ(reply.config_string(), "present");
   }
-  EXPECT_EQ(shell.announcements[0].u8(28), 2);
-  EXPECT_EQ(shell.announcements[1].u8(28), 17);
-  EXPECT_EQ(shell.engine().next_deadline(), kNever);
+  EXPECT_EQ(crank.announcements[0].u8(28), 2);
+  EXPECT_EQ(crank.announcements[1].u8(28), 17);
+  EXPECT_EQ(crank.engine().next_deadline(), kNever);
 }
 
 TEST(Announcement, IsDueAtOnceAndMadeOnce) {
@@ -38,12 +38,12 @@ TEST(Announcement, IsDueAtOnceAndMadeOnce) {
 }
 
 TEST(Header, ReplyCarriesOwnAddressesTagAndCommand) {
-  Shell shell;
+  HandCranked crank;
   FrameSpec request = config(0, "", 0xCAFE1234);
   request.destination = wire::kBroadcastMac;
   request.shelf = 0xFFFF;
   request.slot = 0xFF;
-  const Reply reply = shell.ask_one(request);
+  const Reply reply = crank.ask_one(request);
   EXPECT_EQ(reply.address(0), kAlice);
   EXPECT_EQ(reply.address(6), kTargetMac);
   EXPECT_EQ(reply.be16(16), kShelf);
@@ -53,16 +53,16 @@ TEST(Header, ReplyCarriesOwnAddressesTagAndCommand) {
 }
 
 TEST(Header, ErrorBitsOfARequestAreNotEchoed) {
-  Shell shell;
+  HandCranked crank;
   FrameSpec request = config(0, "");
   request.flags = 0x7;
   request.error = 0x55;
-  EXPECT_EQ(shell.ask_one(request).u8(14), 0x18);
+  EXPECT_EQ(crank.ask_one(request).u8(14), 0x18);
 }
 
 TEST(Ata, ReservedAFlagsAreNotEchoed) {
-  Shell shell;
-  EXPECT_EQ(shell.ask_one(ata(wire::ata::kReadSectors, 0, 1, 1, {}, 0xFF)).u8(24), 0x53);
+  HandCranked crank;
+  EXPECT_EQ(crank.ask_one(ata(wire::ata::kReadSectors, 0, 1, 1, {}, 0xFF)).u8(24), 0x53);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "target/engine/fake_shell.h"
+#include "target/engine/hand_cranked.h"
 
 namespace target::engine::test {
 namespace {
@@ -19,8 +19,8 @@ TEST(Config, TellsWhoTheTargetIs) {
   EngineConfig settings = plain_config();
   settings.buffer_count = 0x1234;
   settings.firmware_version = 0x5678;
-  Shell shell(settings);
-  const Reply reply = shell.ask_one(config(0, ""));
+  HandCranked crank(settings);
+  const Reply reply = crank.ask_one(config(0, ""));
   EXPECT_EQ(reply.be16(24), 0x1234);
   EXPECT_EQ(reply.be16(26), 0x5678);
   EXPECT_EQ(reply.u8(28), 2);
@@ -29,78 +29,78 @@ TEST(Config, TellsWhoTheTargetIs) {
 }
 
 TEST(Config, SetTestAndRead) {
-  Shell shell;
-  EXPECT_EQ(shell.ask_one(config(3, "hello")).config_string(), "hello");
-  EXPECT_EQ(shell.ask_one(config(0, "")).config_string(), "hello");
-  EXPECT_EQ(shell.ask(config(1, "hello")).size(), 1U);
-  EXPECT_THAT(shell.ask(config(1, "hell")), IsEmpty());
-  EXPECT_THAT(shell.ask(config(1, "hello!")), IsEmpty());
-  EXPECT_EQ(shell.ask_one(config(2, "hell")).config_string(), "hello");
-  EXPECT_EQ(shell.ask(config(2, "")).size(), 1U);
-  EXPECT_THAT(shell.ask(config(2, "ello")), IsEmpty());
-  EXPECT_THAT(shell.ask(config(2, "hello!")), IsEmpty());
+  HandCranked crank;
+  EXPECT_EQ(crank.ask_one(config(3, "hello")).config_string(), "hello");
+  EXPECT_EQ(crank.ask_one(config(0, "")).config_string(), "hello");
+  EXPECT_EQ(crank.ask(config(1, "hello")).size(), 1U);
+  EXPECT_THAT(crank.ask(config(1, "hell")), IsEmpty());
+  EXPECT_THAT(crank.ask(config(1, "hello!")), IsEmpty());
+  EXPECT_EQ(crank.ask_one(config(2, "hell")).config_string(), "hello");
+  EXPECT_EQ(crank.ask(config(2, "")).size(), 1U);
+  EXPECT_THAT(crank.ask(config(2, "ello")), IsEmpty());
+  EXPECT_THAT(crank.ask(config(2, "hello!")), IsEmpty());
 }
 
 TEST(Config, SetRefusesWhenAnotherStringIsPresent) {
-  Shell shell;
-  shell.ask(config(3, "hello"));
-  const Reply refused = shell.ask_one(config(3, "other"));
+  HandCranked crank;
+  crank.ask(config(3, "hello"));
+  const Reply refused = crank.ask_one(config(3, "other"));
   EXPECT_EQ(refused.error(), 4);
   EXPECT_EQ(refused.config_string(), "hello");
-  EXPECT_EQ(shell.ask_one(config(3, "hello")).error(), 0);
-  const Reply forced = shell.ask_one(config(4, "other"));
+  EXPECT_EQ(crank.ask_one(config(3, "hello")).error(), 0);
+  const Reply forced = crank.ask_one(config(4, "other"));
   EXPECT_EQ(forced.error(), 0);
   EXPECT_EQ(forced.config_string(), "other");
-  EXPECT_EQ(shell.ask_one(config(4, "")).config_string(), "");
-  EXPECT_EQ(shell.ask_one(config(3, "third")).config_string(), "third");
+  EXPECT_EQ(crank.ask_one(config(4, "")).config_string(), "");
+  EXPECT_EQ(crank.ask_one(config(3, "third")).config_string(), "third");
 }
 
 TEST(Config, ImpossibleLengthsAreABadArgumentExceptInARead) {
-  Shell shell;
-  shell.ask(config(3, "hello"));
+  HandCranked crank;
+  crank.ask(config(3, "hello"));
   for (const std::uint8_t ccmd : {1, 2, 3, 4}) {
     FrameSpec beyond = config(ccmd, "hello");
     wire::store_be16(beyond.argument, 6, 200);
-    EXPECT_EQ(shell.ask_one(beyond).error(), 2);
-    EXPECT_EQ(shell.ask_one(config(ccmd, std::string(1025, 'x'))).error(), 2);
+    EXPECT_EQ(crank.ask_one(beyond).error(), 2);
+    EXPECT_EQ(crank.ask_one(config(ccmd, std::string(1025, 'x'))).error(), 2);
   }
   FrameSpec read_request = config(0, "");
   wire::store_be16(read_request.argument, 6, 0xFFFF);
-  EXPECT_EQ(shell.ask_one(read_request).config_string(), "hello");
+  EXPECT_EQ(crank.ask_one(read_request).config_string(), "hello");
   const std::string longest(1024, 'y');
-  EXPECT_EQ(shell.ask_one(config(4, longest)).config_string(), longest);
+  EXPECT_EQ(crank.ask_one(config(4, longest)).config_string(), longest);
 }
 
 TEST(Config, UnknownCcmdIsABadArgument) {
-  Shell shell;
+  HandCranked crank;
   for (std::uint8_t ccmd = 5; ccmd < 16; ++ccmd) {
-    EXPECT_EQ(shell.ask_one(config(ccmd, "")).error(), 2);
+    EXPECT_EQ(crank.ask_one(config(ccmd, "")).error(), 2);
   }
 }
 
 // --- MAC mask list
 
 TEST(Mask, AdmitsOnlyThoseListed) {
-  Shell shell;
-  EXPECT_THAT(shell.ask_one(mask(0)).mask_list(), IsEmpty());
-  EXPECT_THAT(shell.ask_one(mask(1, {{1, kAlice}, {1, mac(9)}})).mask_list(),
+  HandCranked crank;
+  EXPECT_THAT(crank.ask_one(mask(0)).mask_list(), IsEmpty());
+  EXPECT_THAT(crank.ask_one(mask(1, {{1, kAlice}, {1, mac(9)}})).mask_list(),
               ElementsAre(kAlice, mac(9)));
   for (FrameSpec request : {read(0, 1, 1), config(0, ""), mask(0), reserve(0)}) {
     request.source = kBob;
-    EXPECT_THAT(shell.ask(request), IsEmpty());
+    EXPECT_THAT(crank.ask(request), IsEmpty());
     request.source = kAlice;
-    EXPECT_EQ(shell.ask(request).size(), 1U);
+    EXPECT_EQ(crank.ask(request).size(), 1U);
   }
   FrameSpec unknown = config(0, "");
   unknown.source = kBob;
   unknown.version = 2;
-  EXPECT_THAT(shell.ask(unknown), IsEmpty());
-  EXPECT_EQ(shell.counters().ignored_masked, 5U);
+  EXPECT_THAT(crank.ask(unknown), IsEmpty());
+  EXPECT_EQ(crank.counters().ignored_masked, 5U);
 }
 
 TEST(Mask, DirectivesApplyInOrder) {
-  Shell shell;
-  EXPECT_THAT(shell
+  HandCranked crank;
+  EXPECT_THAT(crank
                   .ask_one(mask(1, {{1, kAlice},
                                     {1, mac(8)},
                                     {1, mac(9)},
@@ -111,18 +111,18 @@ TEST(Mask, DirectivesApplyInOrder) {
                                     {1, mac(8)}}))
                   .mask_list(),
               ElementsAre(kAlice, mac(9), mac(8)));
-  EXPECT_THAT(shell.ask_one(mask(1, {{2, kAlice}, {2, mac(9)}, {2, mac(8)}})).mask_list(),
+  EXPECT_THAT(crank.ask_one(mask(1, {{2, kAlice}, {2, mac(9)}, {2, mac(8)}})).mask_list(),
               IsEmpty());
 }
 
 TEST(Mask, ABadDirectiveStopsTheEditThere) {
-  Shell shell;
-  const Reply reply = shell.ask_one(mask(1, {{1, kAlice}, {1, mac(8)}, {3, mac(9)}, {1, mac(10)}}));
+  HandCranked crank;
+  const Reply reply = crank.ask_one(mask(1, {{1, kAlice}, {1, mac(8)}, {3, mac(9)}, {1, mac(10)}}));
   EXPECT_FALSE(reply.has_error());
   EXPECT_EQ(reply.u8(26), wire::merror::kBadDirective);
   EXPECT_EQ(reply.u8(27), 2) << "the index of the bad one";
   EXPECT_THAT(reply.mask_list(), ElementsAre(kAlice, mac(8)));
-  EXPECT_THAT(shell.ask_one(mask(0)).mask_list(), ElementsAre(kAlice, mac(8)));
+  EXPECT_THAT(crank.ask_one(mask(0)).mask_list(), ElementsAre(kAlice, mac(8)));
 }
 
 TEST(Mask, ListIsFullWhenItsReplyWouldNotFit) {
@@ -131,98 +131,98 @@ TEST(Mask, ListIsFullWhenItsReplyWouldNotFit) {
     std::size_t limit;
   };
   for (const Case& c : {Case{1500, 185}, Case{9000, 255}}) {
-    Shell shell(plain_config(c.mtu));
-    shell.ask(mask(1, {{1, kAlice}}));
+    HandCranked crank(plain_config(c.mtu));
+    crank.ask(mask(1, {{1, kAlice}}));
     for (std::size_t i = 1; i < c.limit; ++i) {
       const wire::MacAddress next{{2, 1, 0, 0, 0, static_cast<std::uint8_t>(i)}};
-      ASSERT_EQ(shell.ask_one(mask(1, {{1, next}})).u8(26), 0);
+      ASSERT_EQ(crank.ask_one(mask(1, {{1, next}})).u8(26), 0);
     }
-    const Reply full = shell.ask_one(mask(1, {{1, kAlice}, {1, mac(99)}}));
+    const Reply full = crank.ask_one(mask(1, {{1, kAlice}, {1, mac(99)}}));
     EXPECT_EQ(full.u8(26), wire::merror::kListFull);
     EXPECT_EQ(full.u8(27), 1);
-    EXPECT_EQ(shell.ask_one(mask(0)).mask_list().size(), c.limit);
-    EXPECT_EQ(shell.ask_one(mask(1, {{2, kAlice}, {1, kBob}, {2, kBob}, {1, kAlice}})).u8(26), 0);
+    EXPECT_EQ(crank.ask_one(mask(0)).mask_list().size(), c.limit);
+    EXPECT_EQ(crank.ask_one(mask(1, {{2, kAlice}, {1, kBob}, {2, kBob}, {1, kAlice}})).u8(26), 0);
   }
 }
 
 TEST(Mask, WhatItClaimsIsNotBelievedBeyondTheFrame) {
-  Shell shell;
+  HandCranked crank;
   FrameSpec request = mask(1, {{1, kAlice}});
   wire::store_u8(request.argument, 3, 200);
-  EXPECT_EQ(shell.ask_one(request).error(), 2);
-  EXPECT_THAT(shell.ask_one(mask(0)).mask_list(), IsEmpty());
-  EXPECT_EQ(shell.ask_one(mask(2)).error(), 2);
-  EXPECT_EQ(shell.ask_one(mask(255)).error(), 2);
+  EXPECT_EQ(crank.ask_one(request).error(), 2);
+  EXPECT_THAT(crank.ask_one(mask(0)).mask_list(), IsEmpty());
+  EXPECT_EQ(crank.ask_one(mask(2)).error(), 2);
+  EXPECT_EQ(crank.ask_one(mask(255)).error(), 2);
 }
 
 TEST(Mask, OneMayLockOneselfOut) {
-  Shell shell;
-  EXPECT_THAT(shell.ask_one(mask(1, {{1, kBob}})).mask_list(), ElementsAre(kBob));
-  EXPECT_THAT(shell.ask(config(0, "")), IsEmpty());
+  HandCranked crank;
+  EXPECT_THAT(crank.ask_one(mask(1, {{1, kBob}})).mask_list(), ElementsAre(kBob));
+  EXPECT_THAT(crank.ask(config(0, "")), IsEmpty());
 }
 
 TEST(Allow, SilencesOthersAndCannotBeEdited) {
   EngineConfig settings = plain_config();
   settings.allow = {kBob};
-  Shell shell(settings);
-  EXPECT_THAT(shell.ask(config(0, "")), IsEmpty());
+  HandCranked crank(settings);
+  EXPECT_THAT(crank.ask(config(0, "")), IsEmpty());
   FrameSpec edit = mask(1, {{1, kAlice}, {1, kBob}});
   edit.source = kBob;
-  EXPECT_EQ(shell.ask(edit).size(), 1U);
-  EXPECT_THAT(shell.ask(config(0, "")), IsEmpty());
+  EXPECT_EQ(crank.ask(edit).size(), 1U);
+  EXPECT_THAT(crank.ask(config(0, "")), IsEmpty());
 }
 
 // --- reserve/release
 
 TEST(Reserve, KeepsOthersFromTheData) {
-  Shell shell;
-  EXPECT_THAT(shell.ask_one(reserve(1, {kAlice})).reserve_list(), ElementsAre(kAlice));
+  HandCranked crank;
+  EXPECT_THAT(crank.ask_one(reserve(1, {kAlice})).reserve_list(), ElementsAre(kAlice));
   FrameSpec request = read(0, 1, 1);
-  EXPECT_TRUE(shell.ask_one(request).is_good_ata());
+  EXPECT_TRUE(crank.ask_one(request).is_good_ata());
   request.source = kBob;
-  const Reply refused = shell.ask_one(request);
+  const Reply refused = crank.ask_one(request);
   EXPECT_EQ(refused.error(), 6);
   EXPECT_NE(refused.ata_status() & wire::ata::kStatusError, 0);
   request = write(0, 1, 2, 1);
   request.source = kBob;
-  EXPECT_EQ(shell.ask_one(request).error(), 6);
-  EXPECT_EQ(shell.writes_performed, 0U);
+  EXPECT_EQ(crank.ask_one(request).error(), 6);
+  EXPECT_EQ(crank.writes_performed, 0U);
   request = ata(wire::ata::kIdentifyDevice, 0, 1, 1, {}, 0);
   request.source = kBob;
-  EXPECT_TRUE(shell.ask_one(request).is_good_ata());
+  EXPECT_TRUE(crank.ask_one(request).is_good_ata());
   for (FrameSpec open : {config(0, ""), config(4, "bob"), mask(0), reserve(0)}) {
     open.source = kBob;
-    EXPECT_EQ(shell.ask_one(open).error(), 0);
+    EXPECT_EQ(crank.ask_one(open).error(), 0);
   }
 }
 
 TEST(Reserve, SetAndForceSet) {
-  Shell shell;
-  shell.ask(reserve(1, {kAlice}));
+  HandCranked crank;
+  crank.ask(reserve(1, {kAlice}));
   FrameSpec request = reserve(1, {kBob});
   request.source = kBob;
-  const Reply refused = shell.ask_one(request);
+  const Reply refused = crank.ask_one(request);
   EXPECT_EQ(refused.error(), 6);
   EXPECT_THAT(refused.reserve_list(), ElementsAre(kAlice)) << "who holds it";
   request = reserve(2, {kBob});
   request.source = kBob;
-  EXPECT_THAT(shell.ask_one(request).reserve_list(), ElementsAre(kBob));
-  EXPECT_EQ(shell.ask_one(reserve(1)).error(), 6);
+  EXPECT_THAT(crank.ask_one(request).reserve_list(), ElementsAre(kBob));
+  EXPECT_EQ(crank.ask_one(reserve(1)).error(), 6);
   request = reserve(1);
   request.source = kBob;
-  EXPECT_THAT(shell.ask_one(request).reserve_list(), IsEmpty());
-  EXPECT_TRUE(shell.ask_one(read(0, 1, 1)).is_good_ata());
+  EXPECT_THAT(crank.ask_one(request).reserve_list(), IsEmpty());
+  EXPECT_TRUE(crank.ask_one(read(0, 1, 1)).is_good_ata());
 }
 
 TEST(Reserve, BadArguments) {
-  Shell shell;
-  EXPECT_EQ(shell.ask_one(reserve(3)).error(), 2);
+  HandCranked crank;
+  EXPECT_EQ(crank.ask_one(reserve(3)).error(), 2);
   FrameSpec lying = reserve(1, {kAlice});
   wire::store_u8(lying.argument, 1, 100);
-  EXPECT_EQ(shell.ask_one(lying).error(), 2);
-  EXPECT_EQ(shell.ask_one(reserve(1, std::vector<wire::MacAddress>(249, kAlice))).error(), 2);
-  EXPECT_THAT(shell.ask_one(reserve(0)).reserve_list(), IsEmpty());
-  EXPECT_EQ(shell.ask_one(reserve(1, std::vector<wire::MacAddress>(248, kAlice))).error(), 0);
+  EXPECT_EQ(crank.ask_one(lying).error(), 2);
+  EXPECT_EQ(crank.ask_one(reserve(1, std::vector<wire::MacAddress>(249, kAlice))).error(), 2);
+  EXPECT_THAT(crank.ask_one(reserve(0)).reserve_list(), IsEmpty());
+  EXPECT_EQ(crank.ask_one(reserve(1, std::vector<wire::MacAddress>(248, kAlice))).error(), 0);
 }
 
 // --- persistence
@@ -232,19 +232,19 @@ TEST(Persistence, AChangeIsAnsweredOnlyWhenItIsSaved) {
   settings.persist = true;
   for (const FrameSpec& request :
        {config(3, "hello"), mask(1, {{1, kAlice}}), reserve(1, {kAlice})}) {
-    Shell shell(settings);
-    shell.give(request);
-    EXPECT_FALSE(shell.intake_open());
-    EXPECT_THAT(shell.flush(), IsEmpty());
-    EXPECT_FALSE(shell.intake_open()) << "clearing the outbox does not end the save";
-    EXPECT_EQ(shell.engine().state(), PersistentState{});
-    shell.end_save();
-    EXPECT_TRUE(shell.intake_open());
-    const std::vector<Reply> replies = shell.flush();
+    HandCranked crank(settings);
+    crank.give(request);
+    EXPECT_FALSE(crank.intake_open());
+    EXPECT_THAT(crank.flush(), IsEmpty());
+    EXPECT_FALSE(crank.intake_open()) << "clearing the outbox does not end the save";
+    EXPECT_EQ(crank.engine().state(), PersistentState{});
+    crank.end_save();
+    EXPECT_TRUE(crank.intake_open());
+    const std::vector<Reply> replies = crank.flush();
     ASSERT_EQ(replies.size(), 1U);
     EXPECT_EQ(replies[0].error(), 0);
-    EXPECT_EQ(shell.engine().state(), shell.saved);
-    EXPECT_NE(shell.saved, PersistentState{});
+    EXPECT_EQ(crank.engine().state(), crank.saved);
+    EXPECT_NE(crank.saved, PersistentState{});
   }
 }
 
@@ -253,15 +253,15 @@ TEST(Persistence, AFailedSaveLeavesTheStateAndSaysSo) {
   settings.persist = true;
   for (const FrameSpec& request :
        {config(3, "hello"), mask(1, {{1, kAlice}}), reserve(1, {kAlice})}) {
-    Shell shell(settings);
-    shell.give(request);
-    shell.flush();
-    shell.end_save(DiskStatus::no_space);
-    EXPECT_EQ(shell.flush().at(0).error(), 3);
-    EXPECT_EQ(shell.engine().state(), PersistentState{});
-    EXPECT_EQ(shell.notes.at(0).kind, NoteKind::save_failed);
-    EXPECT_EQ(shell.counters().config_changes + shell.counters().mask_edits +
-                  shell.counters().reserve_changes,
+    HandCranked crank(settings);
+    crank.give(request);
+    crank.flush();
+    crank.end_save(DiskStatus::no_space);
+    EXPECT_EQ(crank.flush().at(0).error(), 3);
+    EXPECT_EQ(crank.engine().state(), PersistentState{});
+    EXPECT_EQ(crank.notes.at(0).kind, NoteKind::save_failed);
+    EXPECT_EQ(crank.counters().config_changes + crank.counters().mask_edits +
+                  crank.counters().reserve_changes,
               0U);
   }
 }
@@ -270,24 +270,24 @@ TEST(Persistence, WhatChangesNothingIsNotSaved) {
   EngineConfig settings = plain_config();
   settings.persist = true;
   settings.state.config_string = bytes_of("hello");
-  Shell shell(settings);
-  EXPECT_EQ(shell.ask_one(config(0, "")).config_string(), "hello");
-  EXPECT_EQ(shell.ask_one(config(3, "hello")).error(), 0);
-  EXPECT_EQ(shell.ask_one(mask(1, {{2, kBob}})).error(), 0);
-  EXPECT_EQ(shell.ask_one(reserve(1)).error(), 0);
-  EXPECT_THAT(shell.saves, IsEmpty());
+  HandCranked crank(settings);
+  EXPECT_EQ(crank.ask_one(config(0, "")).config_string(), "hello");
+  EXPECT_EQ(crank.ask_one(config(3, "hello")).error(), 0);
+  EXPECT_EQ(crank.ask_one(mask(1, {{2, kBob}})).error(), 0);
+  EXPECT_EQ(crank.ask_one(reserve(1)).error(), 0);
+  EXPECT_THAT(crank.saves, IsEmpty());
 }
 
 TEST(Persistence, DiskWorkEndsWhileASaveIsUnderWay) {
   EngineConfig settings = plain_config();
   settings.persist = true;
-  Shell shell(settings);
-  shell.give(read(0, 1, 1));
-  shell.give(config(3, "hello"));
-  shell.flush();
-  shell.end_disk(0);
-  EXPECT_EQ(shell.flush().size(), 1U);
-  EXPECT_FALSE(shell.intake_open());
+  HandCranked crank(settings);
+  crank.give(read(0, 1, 1));
+  crank.give(config(3, "hello"));
+  crank.flush();
+  crank.end_disk(0);
+  EXPECT_EQ(crank.flush().size(), 1U);
+  EXPECT_FALSE(crank.intake_open());
 }
 
 }  // namespace

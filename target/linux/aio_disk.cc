@@ -39,19 +39,18 @@ int AioCalls::sync_data(int fd) {
 }
 
 AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max,
-                 WriteDurability durability, AioCalls& calls)
+                 AioCalls& calls)
     : image_fd_(image_fd),
       image_name_(std::move(image_name)),
       calls_(calls),
       event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      operations_(operations_max),
-      durability_(durability),
+      operations_(operations_max + 1),
       events_(kEventsPerCall) {
   if (!event_fd_.valid()) {
     throw StartError(fmt::format("{}: cannot make an eventfd: {}: raise the limit of open files",
                                  image_name_, errno_text(errno)));
   }
-  // One more: the sync of a group.
+  // One more: a sync.
   const int error = ::io_setup(static_cast<int>(operations_max) + 1, &context_);
   if (error != 0) {
     throw StartError(
@@ -59,7 +58,7 @@ AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_
                     "fs.aio-max-nr (sysctl)",
                     image_name_, operations_max, errno_text(-error)));
   }
-  for (std::uint32_t i = operations_max; i > 0; --i) {
+  for (std::uint32_t i = operations_max + 1; i > 0; --i) {
     free_.push_back(i - 1);
   }
   detect_fdsync();
@@ -100,7 +99,6 @@ AioDisk::Operation& AioDisk::take_free() {
 void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
   operation.id = wanted.id;
   operation.bytes = wanted.data.size();
-  operation.write = wanted.kind == engine::DiskOpKind::write;
   const auto offset_bytes = static_cast<std::int64_t>(wanted.lba) * kSectorBytes;
   switch (wanted.kind) {
     case engine::DiskOpKind::read:
@@ -112,7 +110,7 @@ void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
                        offset_bytes);
       break;
     case engine::DiskOpKind::flush:
-      assert(false && "a flush goes with the next group");
+      ::io_prep_fdsync(&operation.control, image_fd_);
       break;
   }
   ::io_set_eventfd(&operation.control, event_fd_.get());
@@ -120,22 +118,16 @@ void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
 }
 
 void AioDisk::start(std::span<const engine::DiskOp> operations) {
-  bool flushes = false;
   for (const auto& wanted : operations) {
-    if (wanted.kind == engine::DiskOpKind::flush) {
-      ++outstanding_;
-      written_.push_back(wanted.id);
-      flushes = true;
-      continue;
-    }
     Operation& operation = take_free();
     prepare(operation, wanted);
+    if (wanted.kind == engine::DiskOpKind::flush && !fdsync_works_) {
+      finish(operation, calls_.sync_data(image_fd_));
+      continue;
+    }
     waiting_.push_back(&operation.control);
   }
   submit_waiting();
-  if (flushes) {
-    sync_group();
-  }
 }
 
 void AioDisk::submit_waiting() {
@@ -160,7 +152,7 @@ void AioDisk::submit_waiting() {
 
 void AioDisk::finish(Operation& operation, std::int64_t result) {
   assert(operation.busy);
-  DiskCompletion completion{operation.id, engine::DiskStatus::ok};
+  shell::DiskCompletion completion{operation.id, engine::DiskStatus::ok};
   if (result < 0) {
     ++counters_.errors;
     completion.status = status_of(result);
@@ -169,83 +161,12 @@ void AioDisk::finish(Operation& operation, std::int64_t result) {
     ++counters_.short_transfers;
     completion.status = engine::DiskStatus::io_error;
   }
-  if (operation.doomed && completion.status == engine::DiskStatus::ok) {
-    ++counters_.errors;
-    completion.status = engine::DiskStatus::io_error;
-  }
   operation.busy = false;
-  operation.doomed = false;
   free_.push_back(static_cast<std::uint32_t>(&operation - operations_.data()));
-  const bool must_wait = operation.write && completion.status == engine::DiskStatus::ok &&
-                         durability_ == WriteDurability::synced_in_groups;
-  if (must_wait) {
-    written_.push_back(operation.id);
-  } else {
-    finished_.push_back(completion);
-  }
+  finished_.push_back(completion);
 }
 
-// What ended, or was asked for, while a sync was in flight is not covered by it: it makes the next
-// group.
-void AioDisk::sync_group() {
-  if (written_.empty() || !syncing_.empty()) {
-    return;
-  }
-  syncing_.swap(written_);
-  if (!fdsync_works_) {
-    finish_group(calls_.sync_data(image_fd_));
-    return;
-  }
-  ::io_prep_fdsync(&group_sync_, image_fd_);
-  ::io_set_eventfd(&group_sync_, event_fd_.get());
-  group_sync_.data = nullptr;
-  iocb* one = &group_sync_;
-  const int result = calls_.submit(context_, std::span(&one, 1));
-  if (result == 1) {
-    ++in_kernel_;
-  } else if (result == -EAGAIN || result == -EINTR || result == 0) {
-    ++counters_.submit_retries;
-    syncing_.swap(written_);
-  } else {
-    finish_group(result);
-  }
-}
-
-// A write that ended before the failure was told may be what the failure is about, whichever group
-// it belongs to. What was answered before it was durable cannot be failed any more: then no flush
-// is good again, for the reply that said so may be lost, and another initiator never saw it.
-void AioDisk::fail_what_may_be_lost(std::int64_t result) {
-  ++counters_.errors;
-  if (durability_ == WriteDurability::by_flush && lost_result_ == 0) {
-    lost_result_ = result;
-  }
-  syncing_.insert(syncing_.end(), written_.begin(), written_.end());
-  written_.clear();
-  if (durability_ != WriteDurability::synced_in_groups) {
-    return;
-  }
-  for (Operation& operation : operations_) {
-    operation.doomed = operation.busy && operation.write;
-  }
-  for (iocb* control : waiting_) {
-    static_cast<Operation*>(control->data)->doomed = false;
-  }
-}
-
-void AioDisk::finish_group(std::int64_t result) {
-  ++counters_.group_syncs;
-  if (result < 0) {
-    fail_what_may_be_lost(result);
-  } else {
-    result = lost_result_;
-  }
-  for (const auto id : syncing_) {
-    finished_.push_back({id, result < 0 ? status_of(result) : engine::DiskStatus::ok});
-  }
-  syncing_.clear();
-}
-
-void AioDisk::reap(std::vector<DiskCompletion>& completions) {
+void AioDisk::reap(std::vector<shell::DiskCompletion>& completions) {
   while (in_kernel_ > 0) {
     const int count = calls_.get_events(context_, 0, events_);
     if (count == -EINTR) {
@@ -253,12 +174,7 @@ void AioDisk::reap(std::vector<DiskCompletion>& completions) {
     }
     for (int i = 0; i < count; ++i) {
       const auto& event = events_[static_cast<std::size_t>(i)];
-      const auto result = static_cast<std::int64_t>(event.res);
-      if (event.data == nullptr) {
-        finish_group(result);
-      } else {
-        finish(*static_cast<Operation*>(event.data), result);
-      }
+      finish(*static_cast<Operation*>(event.data), static_cast<std::int64_t>(event.res));
       --in_kernel_;
     }
     if (count < static_cast<int>(events_.size())) {
@@ -266,16 +182,9 @@ void AioDisk::reap(std::vector<DiskCompletion>& completions) {
     }
   }
   submit_waiting();
-  sync_group();
   outstanding_ -= finished_.size();
   completions.insert(completions.end(), finished_.begin(), finished_.end());
   finished_.clear();
-}
-
-bool AioDisk::sync_now() {
-  const int result = calls_.sync_data(image_fd_);
-  errno = -static_cast<int>(lost_result_ != 0 ? lost_result_ : result);
-  return errno == 0;
 }
 
 }  // namespace target::linux_shell

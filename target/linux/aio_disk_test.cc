@@ -63,13 +63,6 @@ class ScriptedCalls : public AioCalls {
       events[static_cast<std::size_t>(i)].res = static_cast<unsigned long>(results.front());
       results.pop_front();
     }
-    for (int i = 0; i < count; ++i) {
-      if (events[static_cast<std::size_t>(i)].obj->aio_lio_opcode == IO_CMD_FDSYNC &&
-          !sync_results.empty()) {
-        events[static_cast<std::size_t>(i)].res = static_cast<unsigned long>(sync_results.front());
-        sync_results.pop_front();
-      }
-    }
     return count;
   }
   int sync_data(int fd) override {
@@ -78,7 +71,6 @@ class ScriptedCalls : public AioCalls {
   }
   std::deque<int> script;
   std::deque<long> results;
-  std::deque<long> sync_results;  // those of asynchronous syncs alone
   std::vector<std::size_t> sizes;
   int syncs = 0;
   int sync_result = 0;
@@ -90,12 +82,12 @@ class AioDiskTest : public ::testing::Test {
     path_ = directory_.image("image", 64 * 512);
     fd_.reset(::open(path_.c_str(), flags | O_CLOEXEC));
     ASSERT_TRUE(fd_.valid());
-    disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, durability_, calls_);
+    disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, calls_);
     calls_.sizes.clear();
   }
 
-  std::vector<DiskCompletion> wait_all() {
-    std::vector<DiskCompletion> all;
+  std::vector<shell::DiskCompletion> wait_all() {
+    std::vector<shell::DiskCompletion> all;
     disk_->reap(all);
     while (disk_->outstanding() > 0 && !disk_->wants_retry()) {
       pollfd waited{disk_->event_fd(), POLLIN, 0};
@@ -109,7 +101,6 @@ class AioDiskTest : public ::testing::Test {
   std::string path_;
   UniqueFd fd_;
   ScriptedCalls calls_;
-  WriteDurability durability_ = WriteDurability::as_opened;
   std::unique_ptr<AioDisk> disk_;
 };
 
@@ -165,7 +156,7 @@ TEST_F(AioDiskTest, ABusyKernelIsAskedAgain) {
   calls_.script = {-EAGAIN, -EAGAIN};
   disk_->start({{operation(1, DiskOpKind::read, 1, a), operation(2, DiskOpKind::read, 2, b)}});
   EXPECT_TRUE(disk_->wants_retry());
-  std::vector<DiskCompletion> none;
+  std::vector<shell::DiskCompletion> none;
   disk_->reap(none);
   EXPECT_TRUE(none.empty());
   EXPECT_TRUE(disk_->wants_retry());
@@ -228,11 +219,11 @@ TEST_F(AioDiskTest, WithoutAsynchronousFlushItFlushesItself) {
   path_ = directory_.image("image", 64 * 512);
   fd_.reset(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
   calls_.script = {-EINVAL};  // to the question at the start
-  AioDisk disk(fd_.get(), path_, kDepth, durability_, calls_);
+  AioDisk disk(fd_.get(), path_, kDepth, calls_);
   EXPECT_FALSE(disk.flushes_asynchronously());
   disk.start({{DiskOp{1, DiskOpKind::flush, 0, 0, {}}}});
   EXPECT_EQ(calls_.syncs, 1);
-  std::vector<DiskCompletion> done;
+  std::vector<shell::DiskCompletion> done;
   disk.reap(done);
   ASSERT_EQ(done.size(), 1U);
   EXPECT_EQ(done[0].status, DiskStatus::ok);
@@ -244,128 +235,6 @@ TEST_F(AioDiskTest, WithoutAsynchronousFlushItFlushesItself) {
   EXPECT_EQ(done[0].status, DiskStatus::io_error);
 }
 
-TEST_F(AioDiskTest, AGroupOfWritesIsDoneAfterOneSync) {
-  durability_ = WriteDurability::synced_in_groups;
-  open();
-  ASSERT_TRUE(disk_->flushes_asynchronously());
-  const AlignedBuffer a(1, 0xA1), b(1, 0xB1), c(1);
-  disk_->start({{operation(1, DiskOpKind::write, 1, a), operation(2, DiskOpKind::write, 2, b),
-                 operation(3, DiskOpKind::read, 3, c)}});
-  const auto done = wait_all();
-  ASSERT_EQ(done.size(), 3U);
-  EXPECT_EQ(done[0].id, 3U);  // a read waits for no sync
-  for (const auto& one : done) {
-    EXPECT_EQ(one.status, DiskStatus::ok);
-  }
-  EXPECT_EQ(disk_->counters().group_syncs, 1U);
-  EXPECT_EQ(calls_.sizes, (std::vector<std::size_t>{3, 1}));
-}
-
-TEST_F(AioDiskTest, AWriteThatEndsDuringASyncWaitsForTheNext) {
-  durability_ = WriteDurability::synced_in_groups;
-  open();
-  const AlignedBuffer a(1, 0xA1), b(1, 0xB1);
-  std::vector<DiskCompletion> done;
-  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
-  while (calls_.sizes.size() < 2) {  // the write, then its sync
-    disk_->reap(done);
-  }
-  ASSERT_TRUE(done.empty());  // not answered before the sync has ended
-  disk_->start({{operation(2, DiskOpKind::write, 2, b)}});
-  const auto rest = wait_all();
-  ASSERT_EQ(rest.size(), 2U);
-  EXPECT_EQ(rest[0].id, 1U);
-  EXPECT_EQ(rest[1].id, 2U);
-  EXPECT_EQ(disk_->counters().group_syncs, 2U);
-}
-
-TEST_F(AioDiskTest, AFailedSyncFailsItsWholeGroup) {
-  durability_ = WriteDurability::synced_in_groups;
-  const AlignedBuffer a(1), b(1);
-  const auto writes = std::vector<DiskOp>{operation(1, DiskOpKind::write, 1, a),
-                                          operation(2, DiskOpKind::write, 2, b)};
-  open();
-  calls_.results = {512, 512, -EIO};
-  disk_->start(writes);
-  auto done = wait_all();
-  ASSERT_EQ(done.size(), 2U);
-  EXPECT_EQ(done[0].status, DiskStatus::io_error);
-  EXPECT_EQ(done[1].status, DiskStatus::io_error);
-  calls_.script = {2, -EAGAIN, 1};  // no room for the sync at first
-  disk_->start(writes);
-  std::vector<DiskCompletion> more;
-  disk_->reap(more);
-  EXPECT_TRUE(more.empty());
-  EXPECT_TRUE(disk_->wants_retry());
-  disk_->reap(more);
-  const auto rest = wait_all();
-  EXPECT_EQ(more.size() + rest.size(), 2U);
-  // Without asynchronous sync: the same by hand.
-  calls_.script = {-EINVAL};
-  disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, durability_, calls_);
-  calls_.sync_result = -ENOSPC;
-  disk_->start(writes);
-  done = wait_all();
-  EXPECT_EQ(calls_.syncs, 1);
-  ASSERT_EQ(done.size(), 2U);
-  EXPECT_EQ(done[1].status, DiskStatus::no_space);
-}
-
-// The kernel tells a failed write-back to one sync only, and takes the lost pages for clean: the
-// next sync succeeds, and proves nothing about a write that ended before the failure was told.
-TEST_F(AioDiskTest, AFailedSyncFailsTheWritesThatEndedWhileItRan) {
-  durability_ = WriteDurability::synced_in_groups;
-  open();
-  const AlignedBuffer a(1, 0xA1), b(1, 0xB1);
-  std::vector<DiskCompletion> done;
-  calls_.sync_results = {-EIO};
-  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
-  while (calls_.sizes.size() < 2) {  // the write, then its sync
-    disk_->reap(done);
-  }
-  disk_->start({{operation(2, DiskOpKind::write, 2, b)}});
-  done = wait_all();
-  ASSERT_EQ(done.size(), 2U);
-  EXPECT_EQ(done[0].status, DiskStatus::io_error);
-  EXPECT_EQ(done[1].status, DiskStatus::io_error);
-  // What begins after the failure is not touched by it.
-  disk_->start({{operation(3, DiskOpKind::write, 3, a)}});
-  EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
-}
-
-TEST_F(AioDiskTest, AFailedFlushFailsTheWritesBesideIt) {
-  durability_ = WriteDurability::synced_in_groups;
-  open();
-  const AlignedBuffer a(1, 0xA1);
-  calls_.sync_results = {-EIO};
-  disk_->start({{DiskOp{1, DiskOpKind::flush, 0, 0, {}}, operation(2, DiskOpKind::write, 2, a),
-                 DiskOp{3, DiskOpKind::flush, 0, 0, {}}}});
-  const auto done = wait_all();
-  ASSERT_EQ(done.size(), 3U);
-  for (const auto& one : done) {
-    EXPECT_EQ(one.status, DiskStatus::io_error) << one.id;
-  }
-}
-
-// The writes were answered as good, and the reply that says they are lost may itself be lost: the
-// initiator that repeats its flush, and the one beside it, must hear it too.
-TEST_F(AioDiskTest, ACacheThatLostWritesNeverFlushesWellAgain) {
-  durability_ = WriteDurability::by_flush;
-  open();
-  const AlignedBuffer a(1, 0xA1);
-  disk_->start({{operation(1, DiskOpKind::write, 1, a)}});
-  EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
-  calls_.sync_results = {-EIO};
-  disk_->start({{DiskOp{2, DiskOpKind::flush, 0, 0, {}}}});
-  EXPECT_EQ(wait_all().at(0).status, DiskStatus::io_error);
-  disk_->start({{DiskOp{3, DiskOpKind::flush, 0, 0, {}}, operation(4, DiskOpKind::write, 1, a)}});
-  for (const auto& one : wait_all()) {
-    EXPECT_EQ(one.status, one.id == 3 ? DiskStatus::io_error : DiskStatus::ok);
-  }
-  EXPECT_FALSE(disk_->sync_now());
-  EXPECT_EQ(errno, EIO);
-}
-
 TEST_F(AioDiskTest, AFullFileSystemIsNoSpace) {
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
@@ -375,9 +244,9 @@ TEST_F(AioDiskTest, AFullFileSystemIsNoSpace) {
   const auto path = directory_ / "sparse";
   fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   ASSERT_EQ(::ftruncate(fd_.get(), 1 << 20), 0);
-  AioDisk disk(fd_.get(), path, kDepth, durability_, calls_);
+  AioDisk disk(fd_.get(), path, kDepth, calls_);
   const AlignedBuffer a(8, 1);
-  std::vector<DiskCompletion> done;
+  std::vector<shell::DiskCompletion> done;
   int good = 0;
   for (std::uint32_t i = 0; i < 32 && (done.empty() || done.back().status == DiskStatus::ok); ++i) {
     done.clear();

@@ -16,27 +16,12 @@
 namespace target::linux_shell {
 namespace {
 
-using engine::kNever;
 using engine::Nanoseconds;
-
-// Frames handed in before the outbox is flushed: enough to submit and send in batches, few enough
-// that the first reply does not wait for long.
-constexpr std::uint32_t kFramesPerTurn = 64;
-constexpr Nanoseconds kDiskRetry_ns = 1'000'000;
-constexpr Nanoseconds kNoteWindow_ns = 1'000'000'000;
-constexpr std::uint32_t kNoteLinesPerWindow = 10;
 
 void add(RingCounters& sum, const RingCounters& more) {
   sum.frames += more.frames;
   sum.drops += more.drops;
   sum.unusable += more.unusable;
-}
-
-void add(SendCounters& sum, const SendCounters& more) {
-  sum.frames += more.frames;
-  sum.queued += more.queued;
-  sum.drops_full += more.drops_full;
-  sum.drops_link += more.drops_link;
 }
 
 std::string note_text(const engine::Note& note) {
@@ -105,17 +90,23 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
     open_port(port);
   }
   const auto config = engine_config();
-  engine_ = std::make_unique<engine::Engine>(config);
   // Direct writes are durable one by one (O_DSYNC), and the kernel carries them out asynchronously.
   // On the page cache O_DSYNC would make io_submit wait for every single one: a group is as
   // durable.
-  const auto durability = options_.write_cache ? WriteDurability::by_flush
-                          : options_.direct    ? WriteDurability::as_opened
-                                               : WriteDurability::synced_in_groups;
-  disk_ = std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max,
-                                    durability, aio_calls_);
-  for (Port& port : ports_) {
-    watch_port(port);
+  const auto durability = options_.write_cache ? shell::WriteDurability::by_flush
+                          : options_.direct    ? shell::WriteDurability::as_written
+                                               : shell::WriteDurability::synced_in_groups;
+  disk_ =
+      std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max, aio_calls_);
+  commit_ = std::make_unique<shell::GroupCommit>(*disk_, durability);
+  shell_ = std::make_unique<shell::Shell>(config, shell::Surroundings{.clock = *this,
+                                                                      .intake = *this,
+                                                                      .sender = *this,
+                                                                      .disk = *commit_,
+                                                                      .store = this,
+                                                                      .notes = this});
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    watch_port(i);
   }
   // Edge-triggered and never read: every completion makes a new edge, and each edge is reaped.
   disk_token_ = loop_.add(disk_->event_fd(), EPOLLIN | EPOLLET, [](std::uint32_t) {});
@@ -123,9 +114,11 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
 
 Export::~Export() {
   loop_.remove(disk_token_);
-  for (Port& port : ports_) {
-    close_port(port);
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    close_port(i);
   }
+  // The kernel may write into the engine's memory until the disk has ended.
+  disk_.reset();
 }
 
 engine::EngineConfig Export::engine_config() const {
@@ -158,17 +151,19 @@ void Export::open_port(Port& port) {
       std::make_unique<PacketSender>(port.name, *port.facts, port.configured.mac, send_calls_);
 }
 
-void Export::watch_port(Port& port) {
-  Port* const self = &port;
+void Export::watch_port(std::uint16_t index) {
+  Port& port = ports_[index];
   port.ring_token =
-      loop_.add(port.ring->fd(), EPOLLIN, [this, self](std::uint32_t) { on_ring(*self); });
+      loop_.add(port.ring->fd(), EPOLLIN, [this, index](std::uint32_t) { on_ring(index); });
   port.sender_token =
-      loop_.add(port.sender->fd(), 0, [this, self](std::uint32_t) { on_sender(*self); });
-  port.readable = true;
+      loop_.add(port.sender->fd(), 0, [this, index](std::uint32_t) { on_sender(index); });
   port.muted = false;
+  port.waits_writable = false;
+  shell_->on_new_port(index);
 }
 
-void Export::close_port(Port& port) {
+void Export::close_port(std::uint16_t index) {
+  Port& port = ports_[index];
   if (port.ring_token != 0) {
     loop_.remove(port.ring_token);
     port.ring_token = 0;
@@ -181,24 +176,18 @@ void Export::close_port(Port& port) {
     add(port.ring_before, port.ring->counters());
     port.ring.reset();
   }
-  if (port.sender) {
-    add(port.send_before, port.sender->counters());
-    port.send_before.drops_link += port.sender->queued_frames();
-    port.sender.reset();
-  }
-  port.batch_left = 0;
-  port.readable = false;
-  port.holding = false;
-  port.send_retry = kNever;
+  port.sender.reset();
+  shell_->on_new_port(index);
 }
 
 void Export::look_at_interfaces() {
-  for (Port& port : ports_) {
-    look_at(port);
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    look_at(i);
   }
 }
 
-void Export::look_at(Port& port) {
+void Export::look_at(std::uint16_t index) {
+  Port& port = ports_[index];
   const auto now = look_up_interface(port.name);
   const auto before = port.facts;
   if (now == before) {
@@ -222,199 +211,116 @@ void Export::look_at(Port& port) {
   if ((!other_interface && before->mac == now->mac) || stopping_) {
     return;
   }
-  close_port(port);
+  close_port(index);
   try {
     open_port(port);
-    watch_port(port);
+    watch_port(index);
     ++port.reopened;
     spdlog::info("{}: serving on {} again, address {}", name_, port.name, format_mac(now->mac));
   } catch (const StartError& error) {
     spdlog::error("{}: {}", name_, error.what());
-    close_port(port);
+    close_port(index);
     port.facts.reset();  // tried again when the next change is reported
   }
 }
 
-void Export::on_ring(Port& port) {
+void Export::on_ring(std::uint16_t index) {
+  Port& port = ports_[index];
   // The kernel reports a link that went down once; what it means, look_at_interfaces() finds out.
   port.ring->take_error();
-  port.readable = true;
-  if (!engine_->intake_open() && !port.muted) {
+  shell_->on_frames(index);
+  if (!shell_->intake_open() && !port.muted) {
     loop_.modify(port.ring_token, 0);
     port.muted = true;
   }
 }
 
-void Export::on_sender(Port& port) {
+void Export::on_sender(std::uint16_t index) {
   int error = 0;
   socklen_t length = sizeof error;
-  ::getsockopt(port.sender->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
-  port.sender->flush();
-  watch_sender(port);
+  ::getsockopt(ports_[index].sender->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+  shell_->on_writable(index);
 }
 
-void Export::watch_sender(Port& port) {
-  const auto wait = port.sender->wait();
-  const std::uint32_t events = wait == SendWait::writable ? EPOLLOUT : 0U;
-  loop_.modify(port.sender_token, events);
-  port.send_retry = wait == SendWait::retry ? monotonic_now() + kSendRetry_ns : kNever;
-}
-
-void Export::follow_intake() {
-  if (!engine_->intake_open()) {
-    return;
-  }
-  for (Port& port : ports_) {
-    if (port.muted && port.ring_token != 0) {
+// The loop watches what the shell can use.
+void Export::follow_shell() {
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    Port& port = ports_[i];
+    if (port.muted && port.ring_token != 0 && shell_->intake_open()) {
       loop_.modify(port.ring_token, EPOLLIN);
       port.muted = false;
-      port.readable = true;
+      shell_->on_frames(i);
     }
-    if (port.holding) {
-      port.readable = true;
-    }
-  }
-}
-
-void Export::take_frames(Port& port, std::uint16_t index) {
-  if (port.holding) {
-    port.ring->pop();
-    --port.batch_left;
-    port.holding = false;
-  }
-  if (port.batch_left == 0) {
-    // What waits at this moment has waited together; what comes while it is served has not.
-    port.batch_left = port.ring->waiting(options_.buffer_count);
-    port.batch = ++batches_;
-    port.readable = port.batch_left > 0;
-  }
-  std::uint32_t turn = std::min(port.batch_left, kFramesPerTurn);
-  while (turn-- > 0) {
-    if (const auto bytes = port.ring->front()) {
-      engine_->on_frame({index, port.batch, *bytes, monotonic_now()});
-    }
-    if (!engine_->intake_open()) {
-      // Its slot stays taken: the buffer holds exactly buffer_count frames, this one included.
-      port.holding = true;
-      return;
-    }
-    port.ring->pop();
-    --port.batch_left;
-  }
-}
-
-void Export::complete(const std::vector<DiskCompletion>& completions) {
-  for (const auto& one : completions) {
-    engine_->on_disk_done({one.id, one.status, monotonic_now()});
-  }
-}
-
-void Export::start_saves() {
-  for (const auto& save : engine_->outbox().saves) {
-    assert(store_ != nullptr);
-    const auto status = store_->save(*save.state);
-    ++saves_;
-    if (status != engine::DiskStatus::ok) {
-      ++save_failures_;
-      spdlog::error("{}: {}", name_, store_->last_error());
-    }
-    completions_.push_back({save.id, status});
-  }
-}
-
-void Export::send_frames() {
-  for (const auto& frame : engine_->outbox().frames) {
-    ports_[frame.port].outgoing.push_back(frame.bytes);
-  }
-  for (Port& port : ports_) {
-    if (port.outgoing.empty()) {
-      continue;
-    }
-    if (port.sender) {
-      const auto waited = port.sender->wait();
-      port.sender->send(port.outgoing);
-      if (port.sender->wait() != waited) {
-        watch_sender(port);
-      }
-    } else {
-      port.send_before.drops_link += port.outgoing.size();
-    }
-    port.outgoing.clear();
-  }
-}
-
-void Export::log_notes() {
-  for (const auto& note : engine_->outbox().notes) {
-    auto& limit = note_limits_.at(static_cast<std::size_t>(note.kind));
-    const auto now = monotonic_now();
-    if (now - limit.window_start >= kNoteWindow_ns) {
-      if (limit.suppressed > 0) {
-        spdlog::log(note_level(note.kind), "{}: {} more lines like this were left out: {}", name_,
-                    limit.suppressed, note_text(note));
-      }
-      limit = {now, 0, 0};
-    }
-    if (limit.lines++ < kNoteLinesPerWindow) {
-      spdlog::log(note_level(note.kind), "{} {} {}: {}", name_, ports_.at(note.port).name,
-                  format_mac(note.initiator), note_text(note));
-    } else {
-      ++limit.suppressed;
+    const bool waits = shell_->queue(i).wait() == shell::SendWait::writable;
+    if (port.sender_token != 0 && waits != port.waits_writable) {
+      loop_.modify(port.sender_token, waits ? EPOLLOUT : 0U);
+      port.waits_writable = waits;
     }
   }
 }
 
-void Export::flush_outbox() {
-  do {
-    completions_.clear();
-    log_notes();
-    start_saves();
-    disk_->start(engine_->outbox().disk_ops);
-    send_frames();
-    engine_->clear_outbox();
-    // A buffered image completes while it is submitted: no reason to go round the loop for it.
-    disk_->reap(completions_);
-    complete(completions_);
-  } while (!completions_.empty());
-  disk_retry_ = disk_->wants_retry() ? monotonic_now() + kDiskRetry_ns : kNever;
+std::uint32_t Export::waiting(std::uint16_t port, std::uint32_t limit) {
+  return ports_[port].ring ? ports_[port].ring->waiting(limit) : 0;
+}
+
+std::optional<std::span<const std::byte>> Export::front(std::uint16_t port) {
+  return ports_[port].ring->front();
+}
+
+void Export::pop(std::uint16_t port) {
+  ports_[port].ring->pop();
+}
+
+shell::SendResult Export::send(std::uint16_t port, std::span<const shell::FrameView> frames) {
+  if (!ports_[port].sender) {
+    return {0, shell::SendStop::lost_link};
+  }
+  return ports_[port].sender->send(frames);
+}
+
+void Export::start(const engine::Save& save) {
+  assert(store_ != nullptr);
+  const auto status = store_->save(*save.state);
+  ++saves_;
+  if (status != engine::DiskStatus::ok) {
+    ++save_failures_;
+    spdlog::error("{}: {}", name_, store_->last_error());
+  }
+  saved_.push_back({save.id, status});
+}
+
+void Export::reap(std::vector<shell::DiskCompletion>& completions) {
+  completions.insert(completions.end(), saved_.begin(), saved_.end());
+  saved_.clear();
+}
+
+void Export::tell(const engine::Note& note, std::uint64_t left_out) {
+  const auto level = note_level(note.kind);
+  if (left_out > 0) {
+    spdlog::log(level, "{}: {} more lines like this were left out: {}", name_, left_out,
+                note_text(note));
+  }
+  spdlog::log(level, "{} {} {}: {}", name_, ports_.at(note.port).name, format_mac(note.initiator),
+              note_text(note));
+}
+
+void Export::tell_unsendable(std::uint16_t port, const wire::MacAddress& host,
+                             std::size_t frame_bytes) {
+  spdlog::warn(
+      "{} {} {}: a reply of {} bytes cannot be sent (No buffer space available), dropped: is the "
+      "MTU of that host, or of something on the way, smaller than that of {}?",
+      name_, ports_.at(port).name, format_mac(host), frame_bytes, ports_.at(port).name);
 }
 
 bool Export::work() {
-  for (Port& port : ports_) {
-    if (port.send_retry <= monotonic_now()) {
-      port.sender->flush();
-      watch_sender(port);
-    }
-  }
-  completions_.clear();
-  disk_->reap(completions_);
-  complete(completions_);
-  if (const auto now = monotonic_now(); engine_->next_deadline() <= now) {
-    engine_->on_timer(now);
-  }
-  flush_outbox();
-  follow_intake();
-  bool more = false;
-  for (std::size_t i = 0; i < ports_.size() && !stopping_; ++i) {
-    Port& port = ports_[i];
-    if (port.readable && port.ring && engine_->intake_open()) {
-      take_frames(port, static_cast<std::uint16_t>(i));
-      flush_outbox();
-    }
-    more = more || port.readable;
-  }
-  return more && !stopping_ && engine_->intake_open();
-}
-
-Nanoseconds Export::deadline() const {
-  Nanoseconds earliest = std::min(engine_->next_deadline(), disk_retry_);
-  for (const Port& port : ports_) {
-    earliest = std::min(earliest, port.send_retry);
-  }
-  return earliest;
+  const bool more = shell_->work();
+  follow_shell();
+  return more;
 }
 
 void Export::stop_intake() {
   stopping_ = true;
+  shell_->stop_intake();
   for (Port& port : ports_) {
     if (port.ring_token != 0) {
       loop_.remove(port.ring_token);
@@ -423,22 +329,21 @@ void Export::stop_intake() {
   }
 }
 
-bool Export::disk_idle() const {
-  return disk_->outstanding() == 0;
+void Export::start_last_flush() {
+  if (!options_.read_only) {
+    shell_->start_last_flush();
+  }
 }
 
-bool Export::send_idle() const {
-  return std::all_of(ports_.begin(), ports_.end(), [](const Port& port) {
-    return !port.sender || port.sender->queued_frames() == 0;
-  });
-}
-
-bool Export::sync() {
-  if (options_.read_only || disk_->sync_now()) {
+bool Export::flushed_well() const {
+  const auto status = shell_->last_flush();
+  if (options_.read_only || status == engine::DiskStatus::ok) {
     return true;
   }
   spdlog::error("{}: {}: cannot make everything durable: {}", name_, options_.file,
-                errno_text(errno));
+                !status                                  ? "its disk does not answer"
+                : status == engine::DiskStatus::no_space ? "no space left"
+                                                         : "input/output error");
   return false;
 }
 
@@ -472,21 +377,18 @@ std::string Export::interface_list() const {
 
 nlohmann::ordered_json Export::counters() {
   nlohmann::ordered_json engine_counters;
-#define AOE_PRINT_COUNTER(counter) engine_counters[#counter] = engine_->counters().counter;
+#define AOE_PRINT_COUNTER(counter) engine_counters[#counter] = shell_->engine().counters().counter;
   AOE_ENGINE_COUNTERS(AOE_PRINT_COUNTER)
 #undef AOE_PRINT_COUNTER
   auto interfaces = nlohmann::ordered_json::array();
-  for (Port& port : ports_) {
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    Port& port = ports_[i];
     RingCounters ring = port.ring_before;
-    SendCounters sent = port.send_before;
-    std::uint64_t queued_now = 0;
     if (port.ring) {
       add(ring, port.ring->counters());
     }
-    if (port.sender) {
-      add(sent, port.sender->counters());
-      queued_now = port.sender->queued_frames();
-    }
+    const shell::SendQueue& queue = shell_->queue(i);
+    const shell::SendCounters& sent = queue.counters();
     interfaces.push_back({{"interface", port.name},
                           {"up", port.facts && port.facts->up},
                           {"ring_slots", options_.buffer_count},
@@ -495,9 +397,11 @@ nlohmann::ordered_json Export::counters() {
                           {"ring_unusable", ring.unusable},
                           {"sent", sent.frames},
                           {"send_queued", sent.queued},
-                          {"send_queued_now", queued_now},
+                          {"send_queued_now", queue.frames()},
                           {"send_drops_full", sent.drops_full},
                           {"send_drops_link", sent.drops_link},
+                          {"send_drops_unsendable", sent.drops_unsendable},
+                          {"send_drops_old", sent.drops_old},
                           {"reopened", port.reopened}});
   }
   const auto& disk = disk_->counters();
@@ -506,9 +410,9 @@ nlohmann::ordered_json Export::counters() {
           {"interfaces", interfaces},
           {"disk",
            {{"submitted", disk.submitted},
-            {"group_syncs", disk.group_syncs},
+            {"group_syncs", commit_->counters().syncs},
             {"submit_retries", disk.submit_retries},
-            {"errors", disk.errors},
+            {"errors", disk.errors + commit_->counters().errors},
             {"short_transfers", disk.short_transfers},
             {"outstanding", disk_->outstanding()}}},
           {"state", {{"saves", saves_}, {"save_failures", save_failures_}}}};

@@ -1,9 +1,8 @@
-// One export, running: its engine and everything the engine must never know (image, state file,
-// receive rings, senders). It owns the loop of a shell as target/engine/engine.h describes it; the
-// rules of the protocol are the engine's, and the waiting is the event loop's.
+// One export, running: the shell around its engine, and what the kernel has to give to it (image,
+// state file, receive rings, senders, log). The loop is the shell's, the rules of the protocol are
+// the engine's, and the waiting is the event loop's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "target/engine/engine.h"
 #include "target/linux/aio_disk.h"
 #include "target/linux/event_loop.h"
 #include "target/linux/image.h"
@@ -19,14 +17,20 @@
 #include "target/linux/packet_ring.h"
 #include "target/linux/packet_sender.h"
 #include "target/linux/state_store.h"
+#include "target/shell/group_commit.h"
+#include "target/shell/shell.h"
 
 namespace target::linux_shell {
 
-class Export {
+class Export final : private shell::Clock,
+                     private shell::Intake,
+                     private shell::Sender,
+                     private shell::Store,
+                     private shell::Notes {
  public:
   // Opens everything; throws StartError.
   Export(const ExportOptions& options, EventLoop& loop);
-  ~Export();
+  ~Export() override;
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;
 
@@ -34,20 +38,21 @@ class Export {
   // saved? Throws StartError.
   void prove_state_is_writable();
 
-  // Does what is due now. True: more frames wait, call again without waiting.
+  // As shell::Shell's.
   bool work();
-  // When work() wants to be called although no descriptor is ready.
-  [[nodiscard]] engine::Nanoseconds deadline() const;
+  [[nodiscard]] engine::Nanoseconds deadline() const { return shell_->deadline(); }
 
   // Something about the interfaces changed.
   void look_at_interfaces();
 
   // No frame is taken from here on; work() goes on until idle().
   void stop_intake();
-  [[nodiscard]] bool disk_idle() const;
-  [[nodiscard]] bool send_idle() const;
-  // Makes everything durable; false (and a log line) when that fails.
-  bool sync();
+  [[nodiscard]] bool disk_idle() const { return shell_->disk_idle(); }
+  [[nodiscard]] bool send_idle() const { return shell_->send_idle(); }
+  // Once the disk is idle: makes everything durable; the disk is idle again when that has ended.
+  void start_last_flush();
+  // How it ended; false (and a log line) when it failed.
+  [[nodiscard]] bool flushed_well() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::string interface_list() const;
@@ -64,41 +69,32 @@ class Export {
     std::unique_ptr<PacketSender> sender;
     EventLoop::Token ring_token = 0;
     EventLoop::Token sender_token = 0;
-    std::uint64_t batch = 0;       // number of the batch being taken
-    std::uint32_t batch_left = 0;  // frames of it that wait
-    bool readable = false;         // frames may wait
-    bool muted = false;            // the loop does not watch the ring: intake is closed
-    bool holding = false;          // the oldest slot is that of the frame that closed intake
-    engine::Nanoseconds send_retry = engine::kNever;
-    RingCounters ring_before;  // of rings that were closed
-    SendCounters send_before;
+    bool muted = false;           // the loop does not watch the ring: intake is closed
+    bool waits_writable = false;  // the loop watches for room
+    RingCounters ring_before;     // of rings that were closed
     std::uint64_t reopened = 0;
-    std::vector<std::span<const std::byte>> outgoing;
   };
 
-  // At most so many lines of a kind in each second: a note is for people, and a flood of frames
-  // must not become a flood of lines.
-  struct NoteLimit {
-    engine::Nanoseconds window_start = 0;
-    std::uint32_t lines = 0;
-    std::uint64_t suppressed = 0;
-  };
+  // What the shell asks.
+  engine::Nanoseconds now() override { return monotonic_now(); }
+  std::uint32_t waiting(std::uint16_t port, std::uint32_t limit) override;
+  std::optional<std::span<const std::byte>> front(std::uint16_t port) override;
+  void pop(std::uint16_t port) override;
+  shell::SendResult send(std::uint16_t port, std::span<const shell::FrameView> frames) override;
+  void start(const engine::Save& save) override;
+  void reap(std::vector<shell::DiskCompletion>& completions) override;
+  void tell(const engine::Note& note, std::uint64_t left_out) override;
+  void tell_unsendable(std::uint16_t port, const wire::MacAddress& host,
+                       std::size_t frame_bytes) override;
 
   [[nodiscard]] engine::EngineConfig engine_config() const;
   void open_port(Port& port);
-  void watch_port(Port& port);
-  void close_port(Port& port);
-  void look_at(Port& port);
-  void on_ring(Port& port);
-  void on_sender(Port& port);
-  void watch_sender(Port& port);
-  void follow_intake();
-  void take_frames(Port& port, std::uint16_t index);
-  void complete(const std::vector<DiskCompletion>& completions);
-  void flush_outbox();
-  void start_saves();
-  void send_frames();
-  void log_notes();
+  void watch_port(std::uint16_t index);
+  void close_port(std::uint16_t index);
+  void look_at(std::uint16_t index);
+  void on_ring(std::uint16_t index);
+  void on_sender(std::uint16_t index);
+  void follow_shell();
 
   ExportOptions options_;
   std::string name_;
@@ -111,18 +107,14 @@ class Export {
   std::unique_ptr<StateStore> store_;
   engine::PersistentState loaded_;
   std::vector<Port> ports_;
-  // The disk stands behind the engine, so it ends first: the kernel may still write into the
-  // engine's memory until then.
-  std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<AioDisk> disk_;
-  std::vector<DiskCompletion> completions_;
+  std::unique_ptr<shell::GroupCommit> commit_;
+  std::unique_ptr<shell::Shell> shell_;
   EventLoop::Token disk_token_ = 0;
-  std::uint64_t batches_ = 0;
   bool stopping_ = false;
-  engine::Nanoseconds disk_retry_ = engine::kNever;
+  std::vector<shell::DiskCompletion> saved_;
   std::uint64_t save_failures_ = 0;
   std::uint64_t saves_ = 0;
-  std::array<NoteLimit, 16> note_limits_;
 };
 
 }  // namespace target::linux_shell

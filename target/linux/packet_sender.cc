@@ -76,63 +76,24 @@ PacketSender::PacketSender(const std::string& interface_name, const InterfaceFac
   }
 }
 
-std::size_t PacketSender::push(std::span<const std::span<const std::byte>> frames) {
-  std::size_t done = 0;
-  while (done < frames.size()) {
-    const int sent = calls_.send(fd_.get(), frames.subspan(done), source_);
+shell::SendResult PacketSender::send(std::span<const shell::FrameView> frames) {
+  shell::SendResult result;
+  while (result.taken < frames.size()) {
+    const int sent = calls_.send(fd_.get(), frames.subspan(result.taken), source_);
     if (sent > 0) {
-      counters_.frames += static_cast<std::uint64_t>(sent);
-      done += static_cast<std::size_t>(sent);
+      result.taken += static_cast<std::size_t>(sent);
     } else if (sent == -EAGAIN) {
-      wait_ = SendWait::writable;
-      return done;
+      result.stop = shell::SendStop::full;
+      return result;
     } else if (sent == -ENOBUFS) {
-      wait_ = SendWait::retry;
-      return done;
+      result.stop = shell::SendStop::not_now;
+      return result;
     } else if (sent != -EINTR) {
-      // The link is down or gone, or the frame does not fit the interface any more: an Ethernet
-      // loses such frames, and so do we.
-      ++counters_.drops_link;
-      ++done;
+      result.stop = shell::SendStop::lost_link;
+      return result;
     }
   }
-  wait_ = SendWait::nothing;
-  return done;
-}
-
-void PacketSender::enqueue(std::span<const std::byte> frame) {
-  if (queue_bytes_ + frame.size() > kSendQueueBytesMax) {
-    ++counters_.drops_full;
-    return;
-  }
-  queue_.emplace_back(frame.begin(), frame.end());
-  queue_bytes_ += frame.size();
-  ++counters_.queued;
-}
-
-void PacketSender::send(std::span<const std::span<const std::byte>> frames) {
-  // Order: nothing overtakes what waits already.
-  const std::size_t done = queue_.empty() ? push(frames) : 0;
-  for (const auto& frame : frames.subspan(done)) {
-    enqueue(frame);
-  }
-}
-
-void PacketSender::flush() {
-  while (!queue_.empty()) {
-    std::array<std::span<const std::byte>, kFramesPerCall> frames;
-    const std::size_t count = std::min(queue_.size(), kFramesPerCall);
-    std::copy_n(queue_.begin(), count, frames.begin());
-    const std::size_t done = push(std::span(frames).first(count));
-    for (std::size_t i = 0; i < done; ++i) {
-      queue_bytes_ -= queue_.front().size();
-      queue_.pop_front();
-    }
-    if (done < count) {
-      return;
-    }
-  }
-  wait_ = SendWait::nothing;
+  return result;
 }
 
 }  // namespace target::linux_shell

@@ -1,4 +1,4 @@
-// Frames leave in order whatever the interface answers, and the queue is bounded.
+// What the kernel answers becomes what the shell understands, and frames leave as they are.
 #include "target/linux/packet_sender.h"
 
 #include <gtest/gtest.h>
@@ -49,64 +49,36 @@ class PacketSenderTest : public ::testing::Test {
     for (const auto& frame : frames) {
       spans.emplace_back(frame);
     }
-    sender_->send(spans);
+    result_ = sender_->send(spans);
   }
 
   InterfaceFacts facts_;
   ScriptedCalls calls_;
   std::unique_ptr<PacketSender> sender_;
+  shell::SendResult result_;
 };
 
-TEST_F(PacketSenderTest, KeepsOrderWhenTheSocketIsFull) {
-  calls_.script = {2, -EAGAIN};
-  send({1, 2, 3, 4});
-  EXPECT_EQ(sender_->wait(), SendWait::writable);
-  EXPECT_EQ(sender_->queued_frames(), 2U);
-  send({5});  // must not overtake
-  EXPECT_EQ(calls_.sent, (std::vector<int>{1, 2}));
-  sender_->flush();
-  EXPECT_EQ(calls_.sent, (std::vector<int>{1, 2, 3, 4, 5}));
-  EXPECT_EQ(sender_->wait(), SendWait::nothing);
-  EXPECT_EQ(sender_->counters().frames, 5U);
-  EXPECT_EQ(sender_->counters().queued, 3U);
-}
-
-TEST_F(PacketSenderTest, TriesAgainLaterWhenTheInterfaceQueueIsFull) {
-  calls_.script = {-ENOBUFS};
-  send({1});
-  EXPECT_EQ(sender_->wait(), SendWait::retry);
-  calls_.script = {-ENOBUFS};
-  sender_->flush();
-  EXPECT_EQ(sender_->wait(), SendWait::retry);
-  sender_->flush();
-  EXPECT_EQ(calls_.sent, (std::vector<int>{1}));
-}
-
-TEST_F(PacketSenderTest, LosesWhatADeadLinkLoses) {
-  calls_.script = {1, -ENETDOWN};
-  send({1, 2, 3});
-  EXPECT_EQ(calls_.sent, (std::vector<int>{1, 3}));
-  EXPECT_EQ(sender_->counters().drops_link, 1U);
-  EXPECT_EQ(sender_->wait(), SendWait::nothing);
+TEST_F(PacketSenderTest, SaysHowManyWereTakenAndWhyNotTheNext) {
+  const std::pair<int, shell::SendStop> cases[] = {{-EAGAIN, shell::SendStop::full},
+                                                   {-ENOBUFS, shell::SendStop::not_now},
+                                                   {-ENETDOWN, shell::SendStop::lost_link},
+                                                   {-EMSGSIZE, shell::SendStop::lost_link}};
+  for (const auto& [answer, stop] : cases) {
+    calls_.sent.clear();
+    calls_.script = {1, 1, answer};
+    send({1, 2, 3, 4});
+    EXPECT_EQ(result_.taken, 2U);
+    EXPECT_EQ(result_.stop, stop) << answer;
+    EXPECT_EQ(calls_.sent, (std::vector<int>{1, 2}));
+  }
 }
 
 TEST_F(PacketSenderTest, AnInterruptedCallIsRepeated) {
   calls_.script = {-EINTR};
   send({1});
   EXPECT_EQ(calls_.sent, (std::vector<int>{1}));
-  EXPECT_EQ(sender_->counters().drops_link, 0U);
-}
-
-TEST_F(PacketSenderTest, TheQueueIsBounded) {
-  const std::vector<std::byte> frame(9014);
-  const std::span<const std::byte> one(frame);
-  const std::size_t fit = kSendQueueBytesMax / frame.size();
-  calls_.script = {-EAGAIN};
-  for (std::size_t i = 0; i < fit + 3; ++i) {
-    sender_->send(std::span(&one, 1));
-  }
-  EXPECT_EQ(sender_->queued_frames(), fit);
-  EXPECT_EQ(sender_->counters().drops_full, 3U);
+  EXPECT_EQ(result_.taken, 1U);
+  EXPECT_EQ(result_.stop, shell::SendStop::none);
 }
 
 TEST_F(PacketSenderTest, ReallySendsMoreFramesThanOneCallTakes) {

@@ -175,9 +175,17 @@ class Server {
       loop_.run_once(std::min(deadline(), give_up));
       work();
     }
+    for (const auto& one : exports_) {
+      one->start_last_flush();
+    }
+    work();
+    while (!all([](const auto& one) { return one->disk_idle(); })) {
+      loop_.run_once(deadline());
+      work();
+    }
     bool durable = true;
     for (const auto& one : exports_) {
-      durable = one->sync() && durable;
+      durable = one->flushed_well() && durable;
     }
     return durable ? kExitGood : kExitFailed;
   }
