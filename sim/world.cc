@@ -11,7 +11,6 @@ namespace sim {
 namespace {
 
 using target::engine::DiskOpKind;
-using target::engine::Engine;
 using target::engine::EngineConfig;
 
 constexpr std::int64_t kMillion = 1'000'000;
@@ -120,23 +119,19 @@ void World::dispatch(const Event& event) {
       network_.expire_held(event.who, static_cast<ethernet::FrameId>(event.arg), now_);
       break;
     case EventKind::target_wakes:
-      if (engine_ != nullptr && event.arg == wake_token_) {
+      if (shell_ != nullptr && event.arg == wake_token_) {
         wake_at_ = -1;
-        run_target(true);
+        shell_->on_frames(0);
+        run_target();
       }
       break;
     case EventKind::disk_done: {
       const disk::Disk::Completion completion = disk_.complete(event.arg, now_);
-      if (completion.current && engine_ != nullptr) {
-        auto done = completion.done;
-        done.now = target_clock(now_);
-        if (!completion.save) {
-          reference_.disk_done(done.id, done.status);
-        }
+      if (completion.current && shell_ != nullptr) {
         judge_written(completion.lba, completion.written);
-        engine_->on_disk_done(done);
-        look_at_outbox();
-        run_target(false);
+        auto& ended = completion.save ? target_store_.ended : target_disk_.ended;
+        ended.push_back({completion.done.id, completion.done.status});
+        run_target();
       }
       break;
     }
@@ -156,7 +151,7 @@ void World::dispatch(const Event& event) {
 void World::frame_at_host(std::uint32_t host, ethernet::FrameId id, LinkId link) {
   const ethernet::Frame& frame = network_.frame(id);
   const bool target = host == kTargetHost;
-  const bool down = target && engine_ == nullptr;
+  const bool down = target && shell_ == nullptr;
   const bool full = target && ring_.size() >= static_cast<std::size_t>(settings_.buffer_count);
   if (down || full) {
     coverage_.ring_full += full ? 1 : 0;
@@ -192,12 +187,12 @@ void World::host_event(const HostEvent& event) {
                 .amount = event.amount});
   switch (event.kind) {
     case HostEventKind::crash:
-      if (engine_ != nullptr) {
+      if (shell_ != nullptr) {
         crash(event.amount);
       }
       break;
     case HostEventKind::restart:
-      if (engine_ == nullptr) {
+      if (shell_ == nullptr) {
         ++coverage_.restarts;
         start_target();
       }
@@ -225,7 +220,7 @@ void World::host_event(const HostEvent& event) {
 }
 
 void World::stop_counting() {
-  const target::engine::Counters& last = engine_->counters();
+  const target::engine::Counters& last = shell_->engine().counters();
 #define AOE_SIM_ADD_COUNTER(name) counters_.name += last.name;
   AOE_ENGINE_COUNTERS(AOE_SIM_ADD_COUNTER)
 #undef AOE_SIM_ADD_COUNTER
@@ -246,7 +241,9 @@ void World::crash(std::int64_t choice) {
     }
   });
   stop_counting();
-  engine_.reset();
+  shell_.reset();
+  target_disk_.ended.clear();
+  target_store_.ended.clear();
   for (const ethernet::FrameId id : ring_) {
     network_.release(id);
   }
@@ -258,13 +255,20 @@ void World::crash(std::int64_t choice) {
 
 void World::start_target() {
   tracer_.emit({.time = now_, .kind = TraceKind::restart});
-  engine_ = std::make_unique<Engine>(engine_config(settings_, disk_.saved()));
+  shell_ = std::make_unique<target::shell::Shell>(
+      engine_config(settings_, disk_.saved()), target::shell::Surroundings{.clock = *this,
+                                                                           .intake = *this,
+                                                                           .sender = *this,
+                                                                           .disk = target_disk_,
+                                                                           .store = &target_store_,
+                                                                           .witness = this});
+  frame_handed_in_ = false;
   frames_seen_ = 0;
   ops_seen_ = 0;
-  run_target(true);
+  run_target();
 }
 
-// ---- the shell around the engine
+// ---- the target
 // ------------------------------------------------------------------
 
 Nanoseconds World::target_clock(Nanoseconds now) const {
@@ -291,110 +295,123 @@ void World::wake_target(Nanoseconds when) {
   queue_.at(when, EventKind::target_wakes, 0, ++wake_token_);
 }
 
-void World::run_target(bool timer) {
-  if (timer && engine_->next_deadline() <= target_clock(now_)) {
-    engine_->on_timer(target_clock(now_));
-    look_at_outbox();
+void World::run_target() {
+  const bool more = shell_->work();
+  if (const Nanoseconds deadline = shell_->deadline(); deadline != target::engine::kNever) {
+    wake_target(world_time_of(deadline));
   }
-  // A disk completion does not take frames that the interrupt has not announced yet, but those that
-  // waited for room.
-  if (timer || wake_at_ < 0) {
-    take_frames();
+  if (more) {
+    wake_target(now_ + settings_.wake_ns);
   }
-  flush_outbox();
-  schedule_deadline();
 }
 
-void World::take_frames() {
-  if (ring_.empty()) {
-    return;
+std::uint32_t World::waiting(std::uint16_t /*port*/, std::uint32_t limit) {
+  return std::min(limit, static_cast<std::uint32_t>(ring_.size()));
+}
+
+std::optional<std::span<const std::byte>> World::front(std::uint16_t /*port*/) {
+  return network_.frame(ring_.front()).bytes();
+}
+
+void World::pop(std::uint16_t /*port*/) {
+  network_.release(ring_.front());
+  ring_.pop_front();
+}
+
+target::shell::SendResult World::send(std::uint16_t /*port*/,
+                                      std::span<const target::shell::FrameView> frames) {
+  for (const target::shell::FrameView bytes : frames) {
+    const ethernet::FrameId id = network_.allocate();
+    ethernet::Frame& frame = network_.frame(id);
+    const std::size_t size = std::min(bytes.size(), frame.storage.size());
+    std::copy_n(bytes.begin(), size, frame.storage.begin());
+    frame.size = static_cast<std::uint32_t>(size);
+    network_.send(kTargetHost, id, now_);
   }
-  ++batch_;
-  std::size_t taken = 0;
-  while (taken < ring_.size() && engine_->intake_open()) {
-    const ethernet::FrameId id = ring_[taken++];
-    const ethernet::Frame& frame = network_.frame(id);
-    const bool hostile = frame.sender != kTargetHost &&
-                         schedule_.initiators[frame.sender - 1].kind == InitiatorKind::hostile;
-    if (frame.tainted || hostile) {
-      taint_target_of(frame);
-    }
-    if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
-      // It may have become anything: from now on nobody can say what the target owes.
-      // The source may have become another's: then that one is answered.
-      const clients::MacAddress source = clients::View(frame.bytes()).source();
-      for (std::uint32_t host = 1; host <= initiators_.size(); ++host) {
-        if (host == frame.sender || source == ethernet::Network::mac_of(host)) {
-          initiators_[host - 1]->distrust(frame.bytes());
-        }
+  return {frames.size()};
+}
+
+void World::TargetDisk::start(std::span<const target::engine::DiskOp> operations) {
+  for (const auto& op : operations) {
+    world_.disk_.start(op, world_.now_);
+  }
+}
+
+void World::TargetDisk::reap(std::vector<target::shell::DiskCompletion>& completions) {
+  completions.insert(completions.end(), ended.begin(), ended.end());
+  ended.clear();
+}
+
+void World::TargetStore::start(const target::engine::Save& save) {
+  id = save.id;
+  world_.disk_.start(save, world_.now_);
+}
+
+void World::TargetStore::reap(std::vector<target::shell::DiskCompletion>& completions) {
+  completions.insert(completions.end(), ended.begin(), ended.end());
+  ended.clear();
+}
+
+void World::before(const target::engine::FrameIn& in) {
+  const ethernet::Frame& frame = network_.frame(ring_.front());
+  const bool hostile = frame.sender != kTargetHost &&
+                       schedule_.initiators[frame.sender - 1].kind == InitiatorKind::hostile;
+  if (frame.tainted || hostile) {
+    taint_target_of(frame);
+  }
+  if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
+    // It may have become anything: from now on nobody can say what the target owes.
+    // The source may have become another's: then that one is answered.
+    const clients::MacAddress source = clients::View(frame.bytes()).source();
+    for (std::uint32_t host = 1; host <= initiators_.size(); ++host) {
+      if (host == frame.sender || source == ethernet::Network::mac_of(host)) {
+        initiators_[host - 1]->distrust(frame.bytes());
       }
-      reference_.go_blind();
-      findings_.expect_less();
     }
-    reference_.frame_in(frame.bytes(), batch_, !hostile && !frame.tainted);
-    const std::uint64_t dropped_before = engine_->counters().duplicates_in_ring;
-    engine_->on_frame(
-        {.port = 0, .batch = batch_, .bytes = frame.bytes(), .now = target_clock(now_)});
-    if (engine_->counters().duplicates_in_ring != dropped_before) {
-      reference_.dropped_in_ring();
-    }
-    look_at_outbox();
-    network_.release(id);
+    reference_.go_blind();
+    findings_.expect_less();
   }
-  ring_.erase(ring_.begin(), ring_.begin() + static_cast<std::ptrdiff_t>(taken));
+  reference_.frame_in(in.bytes, in.batch, !hostile && !frame.tainted);
+  frame_handed_in_ = true;
+  dropped_before_ = shell_->engine().counters().duplicates_in_ring;
+}
+
+void World::before(const target::engine::DiskDone& done) {
+  if (done.id != target_store_.id) {
+    reference_.disk_done(done.id, done.status);
+  }
 }
 
 // Shows the checkers what is new in the outbox.
-void World::look_at_outbox() {
-  for (; ops_seen_ < engine_->outbox().disk_ops.size(); ++ops_seen_) {
-    judge_disk_op(engine_->outbox().disk_ops[ops_seen_]);
+void World::after_event(const target::engine::Engine& engine) {
+  if (frame_handed_in_ && engine.counters().duplicates_in_ring != dropped_before_) {
+    reference_.dropped_in_ring();
   }
-  for (; frames_seen_ < engine_->outbox().frames.size(); ++frames_seen_) {
-    reference_.frame_out(engine_->outbox().frames[frames_seen_].bytes);
+  frame_handed_in_ = false;
+  const target::engine::Outbox& outbox = engine.outbox();
+  for (; ops_seen_ < outbox.disk_ops.size(); ++ops_seen_) {
+    judge_disk_op(outbox.disk_ops[ops_seen_]);
   }
-  if (engine_->outbox().frames.size() > kOutboxFramesMax ||
-      engine_->outbox().disk_ops.size() > kOutboxFramesMax) {
+  for (; frames_seen_ < outbox.frames.size(); ++frames_seen_) {
+    reference_.frame_out(outbox.frames[frames_seen_].bytes);
+  }
+  if (outbox.frames.size() > kOutboxFramesMax || outbox.disk_ops.size() > kOutboxFramesMax) {
     findings_.add(checkers::Severity::safety, "bounds:outbox", "the outbox grows without bound");
   }
-  if (engine_->counters().sessions > static_cast<std::uint64_t>(settings_.initiators_max)) {
+  if (engine.counters().sessions > static_cast<std::uint64_t>(settings_.initiators_max)) {
     findings_.add(checkers::Severity::safety, "bounds:sessions", "more sessions than allowed");
   }
 }
 
-void World::flush_outbox() {
-  for (const auto& op : engine_->outbox().disk_ops) {
-    disk_.start(op, now_);
-  }
-  for (const auto& save : engine_->outbox().saves) {
-    disk_.start(save, now_);
-  }
-  for (const auto& out : engine_->outbox().frames) {
-    const ethernet::FrameId id = network_.allocate();
-    ethernet::Frame& frame = network_.frame(id);
-    const std::size_t size = std::min(out.bytes.size(), frame.storage.size());
-    std::copy_n(out.bytes.begin(), size, frame.storage.begin());
-    frame.size = static_cast<std::uint32_t>(size);
-    network_.send(kTargetHost, id, now_);
-  }
-  for (const auto& note : engine_->outbox().notes) {
+void World::after_flush(const target::engine::Outbox& outbox) {
+  for (const auto& note : outbox.notes) {
     tracer_.emit({.time = now_,
                   .kind = TraceKind::note,
                   .detail = static_cast<std::uint8_t>(note.kind),
                   .amount = static_cast<std::int64_t>(note.value)});
   }
-  engine_->clear_outbox();
   frames_seen_ = 0;
   ops_seen_ = 0;
-}
-
-void World::schedule_deadline() {
-  const Nanoseconds deadline = engine_->next_deadline();
-  if (deadline != target::engine::kNever) {
-    wake_target(world_time_of(deadline));
-  }
-  if (!ring_.empty() && engine_->intake_open()) {
-    wake_target(now_ + settings_.wake_ns);
-  }
 }
 
 // ---- checkers
@@ -487,7 +504,7 @@ bool World::quiet() const {
       return false;
     }
   }
-  return engine_ == nullptr || engine_->next_deadline() == target::engine::kNever;
+  return shell_ == nullptr || shell_->deadline() == target::engine::kNever;
 }
 
 void World::next_phase() {
@@ -540,7 +557,7 @@ Result World::result() {
       result.signature = finding.signature;
     }
   }
-  if (engine_ != nullptr) {
+  if (shell_ != nullptr) {
     stop_counting();
   }
   for (const FrameFault& fault : faults_.frame_faults()) {

@@ -1,7 +1,9 @@
-// A world: the real engine in virtual time, with network, disk, initiators and checkers around it.
-// It owns the loop and nothing of the protocol. One world, one thread, no clock but its own.
+// A world: the real shell and engine in virtual time, with network, disk, initiators and checkers
+// around them. It owns what happens when, and neither the target's loop nor anything of the
+// protocol. One world, one thread, no clock but its own.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,7 +20,7 @@
 #include "sim/faults.h"
 #include "sim/schedule.h"
 #include "sim/trace.h"
-#include "target/engine/engine.h"
+#include "target/shell/shell.h"
 
 namespace sim {
 
@@ -36,14 +38,17 @@ struct Result {
   Nanoseconds virtual_ns = 0;
 };
 
-class World {
+class World final : private target::shell::Clock,
+                    private target::shell::Intake,
+                    private target::shell::Sender,
+                    private target::shell::Witness {
  public:
   // swarm: draw the verdicts and write them down; without: read them from the schedule. The
   // schedule must outlive the world.
   explicit World(const Schedule& schedule, const std::optional<Swarm>& swarm = std::nullopt);
   World(const World&) = delete;
   World& operator=(const World&) = delete;
-  ~World();
+  ~World() override;
 
   void add_sink(TraceSink* sink) { tracer_.add_sink(sink); }
   Result run();
@@ -60,13 +65,45 @@ class World {
   void start_target();
   void stop_counting();
 
-  // The shell around the engine, as target/linux has one.
+  // The target's disk and store: the simulated disk, whose ends wait here until the shell asks.
+  class TargetDisk final : public target::shell::Disk {
+   public:
+    explicit TargetDisk(World& world) : world_(world) {}
+    void start(std::span<const target::engine::DiskOp> operations) override;
+    void reap(std::vector<target::shell::DiskCompletion>& completions) override;
+    std::vector<target::shell::DiskCompletion> ended;
+
+   private:
+    World& world_;
+  };
+  class TargetStore final : public target::shell::Store {
+   public:
+    explicit TargetStore(World& world) : world_(world) {}
+    void start(const target::engine::Save& save) override;
+    void reap(std::vector<target::shell::DiskCompletion>& completions) override;
+    std::vector<target::shell::DiskCompletion> ended;
+    std::uint32_t id = 0xFFFF'FFFF;  // of the last save; no operation has the first one
+
+   private:
+    World& world_;
+  };
+
+  // What the target's shell asks.
+  Nanoseconds now() override { return target_clock(now_); }
+  std::uint32_t waiting(std::uint16_t port, std::uint32_t limit) override;
+  std::optional<std::span<const std::byte>> front(std::uint16_t port) override;
+  void pop(std::uint16_t port) override;
+  target::shell::SendResult send(std::uint16_t port,
+                                 std::span<const target::shell::FrameView> frames) override;
+
+  // What the checkers see of it.
+  void before(const target::engine::FrameIn& frame) override;
+  void before(const target::engine::DiskDone& done) override;
+  void after_event(const target::engine::Engine& engine) override;
+  void after_flush(const target::engine::Outbox& outbox) override;
+
   void wake_target(Nanoseconds when);
-  void run_target(bool timer);
-  void take_frames();
-  void look_at_outbox();
-  void flush_outbox();
-  void schedule_deadline();
+  void run_target();
   [[nodiscard]] Nanoseconds target_clock(Nanoseconds now) const;
   [[nodiscard]] Nanoseconds world_time_of(Nanoseconds target_time) const;
 
@@ -94,12 +131,15 @@ class World {
   Coverage coverage_;
   std::vector<std::unique_ptr<clients::Initiator>> initiators_;
 
-  std::unique_ptr<target::engine::Engine> engine_;
+  TargetDisk target_disk_{*this};
+  TargetStore target_store_{*this};
+  std::unique_ptr<target::shell::Shell> shell_;  // nullptr: the target is down
   target::engine::Counters counters_;
-  std::vector<ethernet::FrameId> ring_;
+  std::deque<ethernet::FrameId> ring_;
+  bool frame_handed_in_ = false;
+  std::uint64_t dropped_before_ = 0;
   std::size_t frames_seen_ = 0;  // of the outbox, by the checkers
   std::size_t ops_seen_ = 0;
-  std::uint64_t batch_ = 0;
   std::uint64_t wake_token_ = 0;
   Nanoseconds wake_at_ = -1;
 

@@ -48,7 +48,9 @@ void ModelLink::send(BytesView frame) {
   while (next_service_ns() && *next_service_ns() <= now_ns_) {
     serve_one();
   }
-  if (queue_.size() < model_.config.buffer_count) {
+  // The probe that began a pause keeps its buffer until it is answered.
+  const size_t held = model_.paused_until_ns > now_ns_ ? 1 : 0;
+  if (queue_.size() + held < model_.config.buffer_count) {
     queue_.emplace_back(now_ns_ + kWireNs, Bytes(frame.begin(), frame.end()));
   }
   now_ns_ += kWireNs / 4;  // a sender is quicker than the target, as on real links

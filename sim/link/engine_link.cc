@@ -1,4 +1,4 @@
-// The shell around the engine, once more in the small.
+// What the shell asks of the world, in the small.
 #include "sim/link/engine_link.h"
 
 #include <algorithm>
@@ -21,14 +21,48 @@ constexpr std::uint64_t kSectors = 8'192;
 
 }  // namespace
 
-EngineLink::EngineLink(std::uint16_t mtu) : mtu_(mtu), disk_(kSectors * kSectorBytes) {
+EngineLink::MemoryDisk::MemoryDisk(EngineLink& link)
+    : link_(link), sectors_(kSectors * kSectorBytes) {}
+
+void EngineLink::MemoryDisk::start(std::span<const target::engine::DiskOp> operations) {
+  for (const auto& op : operations) {
+    const std::span<std::byte> sectors = std::span(sectors_).subspan(
+        op.kind == DiskOpKind::flush ? 0 : op.lba * kSectorBytes, op.sectors * kSectorBytes);
+    if (op.kind == DiskOpKind::read) {
+      std::copy(sectors.begin(), sectors.end(), op.data.begin());
+    } else if (op.kind == DiskOpKind::write) {
+      std::copy(op.data.begin(), op.data.end(), sectors.begin());
+    }
+    endings.push_back({link_.now_ns_ + kDiskNs, op.id});
+  }
+}
+
+void EngineLink::MemoryDisk::reap(std::vector<target::shell::DiskCompletion>& completions) {
+  for (; !endings.empty() && endings.front().at_ns <= link_.now_ns_; endings.pop_front()) {
+    completions.push_back({endings.front().id});
+  }
+}
+
+void EngineLink::MemoryStore::start(const target::engine::Save& save) {
+  saved = *save.state;
+  endings.push_back({link_.now_ns_ + kDiskNs, save.id});
+}
+
+void EngineLink::MemoryStore::reap(std::vector<target::shell::DiskCompletion>& completions) {
+  for (; !endings.empty() && endings.front().at_ns <= link_.now_ns_; endings.pop_front()) {
+    completions.push_back({endings.front().id});
+  }
+}
+
+EngineLink::EngineLink(std::uint16_t mtu) : mtu_(mtu), disk_(*this), store_(*this) {
   restart();
 }
 
 EngineLink::~EngineLink() = default;
 
 void EngineLink::restart() {
-  completions_.clear();
+  disk_.endings.clear();
+  store_.endings.clear();
   ring_.clear();
   wake_ns_ = kNever;
   target::engine::EngineConfig config;
@@ -37,9 +71,13 @@ void EngineLink::restart() {
   config.sectors = kSectors;
   config.buffer_count = buffers_;
   config.persist = true;
-  config.state = saved_;
+  config.state = store_.saved;
   config.ports = {{target::wire::MacAddress{{0x02, 0xae, 0, 0, 0, 0xa0}}, mtu_}};
-  engine_ = std::make_unique<target::engine::Engine>(std::move(config));
+  shell_ = std::make_unique<target::shell::Shell>(
+      config,
+      target::shell::Surroundings{
+          .clock = *this, .intake = *this, .sender = *this, .disk = disk_, .store = &store_});
+  more_ = false;
   run_until(now_ns_);
 }
 
@@ -66,13 +104,37 @@ std::optional<conformance::links::ReceivedFrame> EngineLink::receive(std::int64_
   }
 }
 
+std::uint32_t EngineLink::waiting(std::uint16_t /*port*/, std::uint32_t limit) {
+  return std::min(limit, static_cast<std::uint32_t>(ring_.size()));
+}
+
+std::optional<std::span<const std::byte>> EngineLink::front(std::uint16_t /*port*/) {
+  return std::as_bytes(std::span(ring_.front()));
+}
+
+void EngineLink::pop(std::uint16_t /*port*/) {
+  ring_.pop_front();
+}
+
+target::shell::SendResult EngineLink::send(std::uint16_t /*port*/,
+                                           std::span<const target::shell::FrameView> frames) {
+  for (const target::shell::FrameView frame : frames) {
+    const auto* first = reinterpret_cast<const std::uint8_t*>(frame.data());
+    to_us_.insert({now_ns_ + kWireNs, order_++, Bytes(first, first + frame.size())});
+  }
+  return {frames.size()};
+}
+
 std::int64_t EngineLink::next_event_ns() const {
-  std::int64_t next = std::min(wake_ns_, engine_->next_deadline());
+  std::int64_t next = more_ ? now_ns_ : std::min(wake_ns_, shell_->deadline());
   if (!to_target_.empty()) {
     next = std::min(next, to_target_.begin()->at_ns);
   }
-  if (!completions_.empty()) {
-    next = std::min(next, completions_.begin()->at_ns);
+  if (!disk_.endings.empty()) {
+    next = std::min(next, disk_.endings.front().at_ns);
+  }
+  if (!store_.endings.empty()) {
+    next = std::min(next, store_.endings.front().at_ns);
   }
   return std::max(next, now_ns_);
 }
@@ -93,60 +155,11 @@ void EngineLink::step() {
       wake_ns_ = std::min(wake_ns_, now_ns_ + kInterruptNs);
     }
   }
-  while (!completions_.empty() && completions_.begin()->at_ns <= now_ns_) {
-    target::engine::DiskDone done = completions_.begin()->done;
-    completions_.erase(completions_.begin());
-    done.now = now_ns_;
-    engine_->on_disk_done(done);
-    wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
-    flush();
-  }
-  if (engine_->next_deadline() <= now_ns_) {
-    engine_->on_timer(now_ns_);
-    wake_ns_ = std::min(wake_ns_, ring_.empty() ? kNever : now_ns_);
-    flush();
-  }
   if (wake_ns_ <= now_ns_) {
     wake_ns_ = kNever;
-    take_frames();
+    shell_->on_frames(0);
   }
-}
-
-void EngineLink::take_frames() {
-  ++batch_;
-  while (!ring_.empty() && engine_->intake_open()) {
-    engine_->on_frame({.port = 0,
-                       .batch = batch_,
-                       .bytes = std::as_bytes(std::span(ring_.front())),
-                       .now = now_ns_});
-    ring_.pop_front();
-  }
-  flush();
-  if (!ring_.empty() && engine_->intake_open()) {
-    wake_ns_ = now_ns_;
-  }
-}
-
-void EngineLink::flush() {
-  for (const auto& op : engine_->outbox().disk_ops) {
-    const std::span<std::byte> sectors = std::span(disk_).subspan(
-        op.kind == DiskOpKind::flush ? 0 : op.lba * kSectorBytes, op.sectors * kSectorBytes);
-    if (op.kind == DiskOpKind::read) {
-      std::copy(sectors.begin(), sectors.end(), op.data.begin());
-    } else if (op.kind == DiskOpKind::write) {
-      std::copy(op.data.begin(), op.data.end(), sectors.begin());
-    }
-    completions_.insert({now_ns_ + kDiskNs, order_++, {.id = op.id}});
-  }
-  for (const auto& save : engine_->outbox().saves) {
-    saved_ = *save.state;
-    completions_.insert({now_ns_ + kDiskNs, order_++, {.id = save.id}});
-  }
-  for (const auto& frame : engine_->outbox().frames) {
-    const auto* first = reinterpret_cast<const std::uint8_t*>(frame.bytes.data());
-    to_us_.insert({now_ns_ + kWireNs, order_++, Bytes(first, first + frame.bytes.size())});
-  }
-  engine_->clear_outbox();
+  more_ = shell_->work();
 }
 
 }  // namespace sim::link

@@ -1,6 +1,7 @@
-// A Link (conformance/link) to the real engine in process: virtual time, a receive ring as long as
-// the buffer count says, a disk in memory. Waiting costs nothing. It owns clock, ring and disk, and
-// no protocol; it makes no faults, so that the suite judges the engine alone.
+// A Link (conformance/link) to the real shell and engine in process: virtual time, a receive buffer
+// as long as the buffer count says, a disk in memory. Waiting costs nothing. It owns clock, buffer
+// and disk, and neither a loop nor protocol; it makes no faults, so that the suite judges the
+// target alone.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,14 @@
 #include <vector>
 
 #include "conformance/links/link.h"
-#include "target/engine/engine.h"
+#include "target/shell/shell.h"
 
 namespace sim::link {
 
-class EngineLink final : public conformance::links::Link {
+class EngineLink final : public conformance::links::Link,
+                         private target::shell::Clock,
+                         private target::shell::Intake,
+                         private target::shell::Sender {
  public:
   explicit EngineLink(std::uint16_t mtu);
   ~EngineLink() override;
@@ -42,35 +46,59 @@ class EngineLink final : public conformance::links::Link {
       return at_ns != other.at_ns ? at_ns < other.at_ns : order < other.order;
     }
   };
-  struct Completion {
+  // What ends after a while, in order.
+  struct Ending {
     std::int64_t at_ns = 0;
-    std::uint64_t order = 0;
-    target::engine::DiskDone done;
-    bool operator<(const Completion& other) const {
-      return at_ns != other.at_ns ? at_ns < other.at_ns : order < other.order;
-    }
+    std::uint32_t id = 0;
   };
+  class MemoryDisk final : public target::shell::Disk {
+   public:
+    explicit MemoryDisk(EngineLink& link);
+    void start(std::span<const target::engine::DiskOp> operations) override;
+    void reap(std::vector<target::shell::DiskCompletion>& completions) override;
+    std::deque<Ending> endings;
+
+   private:
+    EngineLink& link_;
+    std::vector<std::byte> sectors_;
+  };
+  class MemoryStore final : public target::shell::Store {
+   public:
+    explicit MemoryStore(EngineLink& link) : link_(link) {}
+    void start(const target::engine::Save& save) override;
+    void reap(std::vector<target::shell::DiskCompletion>& completions) override;
+    std::deque<Ending> endings;
+    target::engine::PersistentState saved;
+
+   private:
+    EngineLink& link_;
+  };
+
+  // What the shell asks.
+  std::int64_t now() override { return now_ns_; }
+  std::uint32_t waiting(std::uint16_t port, std::uint32_t limit) override;
+  std::optional<std::span<const std::byte>> front(std::uint16_t port) override;
+  void pop(std::uint16_t port) override;
+  target::shell::SendResult send(std::uint16_t port,
+                                 std::span<const target::shell::FrameView> frames) override;
 
   [[nodiscard]] std::int64_t next_event_ns() const;
   void run_until(std::int64_t when_ns);
   void step();
-  void take_frames();
-  void flush();
 
   std::uint16_t mtu_;
   std::uint16_t buffers_ = 64;
   std::int64_t now_ns_ =
       1'000'000'000'000'000'000;  // a moment in 2001, so that captures have a date
   std::uint64_t order_ = 0;
-  std::uint64_t batch_ = 0;
-  std::unique_ptr<target::engine::Engine> engine_;
-  target::engine::PersistentState saved_;
-  std::vector<std::byte> disk_;
+  MemoryDisk disk_;
+  MemoryStore store_;
+  std::unique_ptr<target::shell::Shell> shell_;
   std::set<Arrival> to_target_;
   std::set<Arrival> to_us_;
-  std::set<Completion> completions_;
   std::deque<conformance::links::Bytes> ring_;
-  std::int64_t wake_ns_ = target::engine::kNever;
+  std::int64_t wake_ns_ = target::engine::kNever;  // the interrupt
+  bool more_ = false;                              // the shell asked to be called again
 };
 
 }  // namespace sim::link
