@@ -55,6 +55,15 @@ uint32_t random_tag() {
   return value;
 }
 
+uint32_t tag_of_now() {
+  timespec t{};
+  clock_gettime(CLOCK_REALTIME, &t);
+  constexpr uint64_t tags_per_us = 8;
+  const auto us =
+      static_cast<uint64_t>(t.tv_sec) * 1'000'000U + static_cast<uint64_t>(t.tv_nsec) / 1'000U;
+  return static_cast<uint32_t>(us * tags_per_us);
+}
+
 namespace {
 Config with_paths(Config config, const Wires& wires) {
   config.paths = wires.paths();

@@ -103,7 +103,7 @@ Config config_of(const Options& o) {
   }
   config.wished = *features;
   config.features_required = o.required;
-  config.first_tag = random_tag();
+  config.first_tag = tag_of_now();
   config.give_up_ns = static_cast<int64_t>(o.give_up_seconds * 1e9);
   return config;
 }
@@ -740,7 +740,8 @@ void add_where(CLI::App& app, Options& o, bool target_needed) {
   app.add_option("--interface,-i", o.interfaces,
                  "Interface that reaches the target; given more than once, further paths to it")
       ->required()
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   auto* shelf = app.add_option("--shelf", o.shelf, "Major address")->check(CLI::Range(0, 0xfffe));
   auto* slot = app.add_option("--slot", o.slot, "Minor address")->check(CLI::Range(0, 0xfe));
   if (target_needed) {
