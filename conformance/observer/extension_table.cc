@@ -6,17 +6,15 @@
 namespace conformance::observer {
 
 namespace {
-struct Feature {
-  std::uint8_t bit;
-  const char* name;
-};
-constexpr std::array<Feature, 7> kFeatures{{{kFeatureReset, "reset"},
-                                            {kFeatureTagIncLe, "tag_inc_le"},
-                                            {kFeatureTagIncBe, "tag_inc_be"},
-                                            {kFeatureTagRandom, "tag_random"},
-                                            {kFeatureCoalescedRead, "coalesced_read"},
-                                            {kFeatureCongestion, "congestion"},
-                                            {kFeatureCrc, "crc8x4"}}};
+constexpr std::array<Feature, 8> kFeatures{
+    {{kFeatureReset, "reset", false},
+     {kFeatureTagIncLe, "tag_inc_le", false},
+     {kFeatureTagIncBe, "tag_inc_be", false},
+     {kFeatureTagRandom, "tag_random", false},
+     {kFeatureCoalescedRead, "coalesced_read", false},
+     {kFeatureCongestion, "congestion", true},
+     {kFeatureCrc, "crc8x4", false},
+     {kFeatureWriteReplies, "coalesced_write_reply", false}}};
 
 constexpr std::uint32_t kSmallestTableBytes = 2;
 
@@ -62,6 +60,10 @@ bool equal_but_for_case(std::string_view a, std::string_view b) {
 
 bool is_upper_case(std::string_view name) {
   return std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+std::span<const Feature> all_features() {
+  return kFeatures;
 }
 
 std::uint8_t feature_bit(std::string_view name) {

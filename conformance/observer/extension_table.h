@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "conformance/observer/frame.h"
@@ -39,10 +40,21 @@ enum FeatureBit : std::uint8_t {
   kFeatureCoalescedRead = 16,
   kFeatureCongestion = 32,
   kFeatureCrc = 64,
+  kFeatureWriteReplies = 128,
 };
 inline constexpr std::uint8_t kFeaturesTag =
     kFeatureTagIncLe | kFeatureTagIncBe | kFeatureTagRandom;
 inline constexpr std::uint8_t kFeaturesTagInc = kFeatureTagIncLe | kFeatureTagIncBe;
+
+inline constexpr std::uint8_t kFeaturesAll = 0xFF;
+
+// What there is to know of a feature: a row for each, and nobody who watches names one elsewhere.
+struct Feature {
+  std::uint8_t bit;
+  const char* name;  // as it is asked for
+  bool argument;     // the next string is its argument
+};
+std::span<const Feature> all_features();
 
 // The bit of a feature's name whatever its case; 0 for a string that names none.
 std::uint8_t feature_bit(std::string_view name);

@@ -24,7 +24,10 @@ inline constexpr std::uint32_t kExtensionTableOffset = 26;
 inline constexpr std::uint32_t kMinimumFrameBytes = 60;
 
 inline constexpr std::uint16_t kEtherTypeAoe = 0x88A2;
-inline constexpr std::uint16_t kNoVlan = 0xFFFF;
+// The VLAN ids of a frame: the outer one in the low 16 bits, above it the inner one plus one, so
+// that one inner id in two outer VLANs, or two in one, are different VLANs.
+using VlanId = std::uint32_t;
+inline constexpr VlanId kNoVlan = 0xFFFF;
 inline constexpr std::uint16_t kBroadcastShelf = 0xFFFF;
 inline constexpr std::uint8_t kBroadcastSlot = 0xFF;
 inline constexpr std::uint64_t kBroadcastAddress = 0xFFFF'FFFF'FFFF;
@@ -51,7 +54,14 @@ enum AtaCommand : std::uint8_t {
   kAtaIdentify = 0xEC,
 };
 
-enum AtaStatus : std::uint8_t { kStatusDrdy = 0x40, kStatusDf = 0x20, kStatusErr = 0x01 };
+enum AtaStatus : std::uint8_t {
+  kStatusBsy = 0x80,
+  kStatusDrdy = 0x40,
+  kStatusDf = 0x20,
+  kStatusDrq = 0x08,
+  kStatusErr = 0x01
+};
+enum AtaError : std::uint8_t { kAtaErrorUnc = 0x40, kAtaErrorIdnf = 0x10, kAtaErrorAbrt = 0x04 };
 
 enum AoeError : std::uint8_t {
   kErrorNone = 0,
@@ -72,6 +82,19 @@ struct CapturedFrame {
   std::uint32_t fcs_bytes = 0;    // bytes of frame check that stand at the end, as the file says
 };
 
+// Tells whether the frames of a capture end in their own CRC-32 although its file does not say so.
+// It looks closely only where it has reason to: at the first frames, at some later ones, at frames
+// as long as the shortest with a check, and as long as there are hits.
+class FrameCheck {
+ public:
+  // 4 when the last four bytes of the frame are its CRC-32, else 0.
+  std::uint32_t bytes_of(const CapturedFrame& frame);
+
+ private:
+  std::uint32_t close_look_ = 64;
+  std::uint32_t since_ = 0;
+};
+
 // An AoE frame: offsets are those of an untagged frame, whatever tags the wire had.
 class AoeFrame {
  public:
@@ -79,7 +102,7 @@ class AoeFrame {
   Nanoseconds time_ns = 0;
   std::uint64_t destination = 0;  // 48 bits
   std::uint64_t source = 0;
-  std::uint16_t vlan = kNoVlan;
+  VlanId vlan = kNoVlan;
   std::uint32_t length = 0;       // bytes that the capture holds
   std::uint32_t wire_length = 0;  // bytes that were on the wire
 
@@ -109,6 +132,9 @@ class AoeFrame {
     return offset + size <= length;
   }
   [[nodiscard]] bool was_cut() const { return length < wire_length; }
+  // Bytes of a list of further write results from byte 36 on (coalesced_write_reply); 0: none.
+  std::uint32_t list_bytes = 0;
+  bool from_list = false;  // made of an entry of such a list: it was no frame of its own
 
   // Header fields.
   [[nodiscard]] std::uint8_t version() const { return u8(14) >> 4; }
@@ -138,7 +164,7 @@ class AoeFrame {
   }
 
   enum class Kind : std::uint8_t { aoe, runt, other };
-  // runt: says AoE, but ends inside the 24 bytes of the header.
+  // runt: says AoE, but ends inside the 24 bytes of the header, or was cut there (was_cut()).
   static Kind parse(const CapturedFrame& captured, AoeFrame& out);
 
  private:

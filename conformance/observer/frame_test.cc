@@ -63,8 +63,8 @@ TEST(AoeFrame, SeesThroughVlanTags) {
   const Bytes plain = read_request(kAlice, 9, 5);
   const Bytes inner = tagged(plain, 0x8100, 0x2007);
   const Bytes outer = tagged(inner, 0x88A8, 0x0003);
-  for (const auto& [bytes, vlan] : {std::pair{plain, kNoVlan}, std::pair{inner, std::uint16_t{7}},
-                                    std::pair{outer, std::uint16_t{3}}}) {
+  for (const auto& [bytes, vlan] : {std::pair{plain, kNoVlan}, std::pair{inner, VlanId{7}},
+                                    std::pair{outer, VlanId{3 | 8 << 16}}}) {
     AoeFrame frame;
     ASSERT_EQ(parse(bytes, frame), AoeFrame::Kind::aoe);
     EXPECT_EQ(frame.vlan, vlan);

@@ -1,6 +1,6 @@
 // Every rule that a capture alone can show broken: its name, the clause of the suite it stands for,
-// how grave it is, and which side it speaks of. Numbers and words only; the checking is the
-// judge's.
+// how grave it is when it is proven, and which side it speaks of. Numbers and words only; the
+// checking is the judge's.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,8 @@ enum class Needs : std::uint8_t {
   tag_inc,
   coalesced,
   write_copy,
+  congestion,
+  crc,
   count,
 };
 
@@ -46,28 +48,48 @@ enum class Rule : std::uint8_t {
   request_padding,
   request_config_length,
   request_config_command,
+  request_mask_command,
+  request_reserve_command,
   request_table_malformed,
   request_upper_case,
   request_tag_promise,
   request_coalesced_cut,
   // Replies.
   reply_unasked,
+  reply_to_reply,
+  reply_destination,
   reply_duplicate,
   reply_command,
   reply_version,
+  reply_unknown_version,
   reply_reserved_bits,
   reply_error_flag,
   reply_error_code,
   reply_address,
+  reply_other_address,
   reply_source,
   reply_two_sources,
   reply_short,
+  reply_to_short,
   reply_padding,
   reply_ata_status,
+  reply_ata_error,
+  reply_lba,
+  reply_coalesced_lba,
+  reply_undefined_command,
+  reply_write_short,
+  reply_limit_served,
+  reply_limit_refused,
+  reply_range_refused,
   reply_past_end,
   reply_identify,
+  reply_crc,
+  reply_crc_bad,
   reply_buffer_count,
   reply_config_length,
+  reply_config_long,
+  reply_config_ccmd,
+  reply_config_version,
   reply_config_string,
   reply_config_test,
   reply_config_set,
@@ -76,20 +98,42 @@ enum class Rule : std::uint8_t {
   reply_masked_out,
   reply_mask_list,
   reply_mask_command,
+  reply_mask_bad,
+  reply_mask_twice,
   reply_reserved_out,
   reply_reserve_refused,
   reply_reserve_list,
+  reply_reserve_set,
+  reply_reserve_force,
+  reply_reserve_command,
   reply_table_malformed,
   reply_table_changed,
+  reply_table_order,
+  reply_table_case,
+  reply_reset,
   reply_table_answered,
+  congestion_pause,
+  congestion_twice,
   reply_unknown_command,
   // Data.
   data_old,
   data_foreign,
+  data_refused,
   stale_executed,
   stale_executed_plain,
   stale_refused,
   count,
+};
+
+// How sure a finding is. What is uncertain never becomes a fail.
+enum class Certainty : std::uint8_t {
+  proven,   // the frames at hand show it: the rule's verdict
+  suspect,  // only a frame or a host that the tap did not see could explain it: at most a warning,
+            // unless the capture is claimed to be complete
+  uncertain,  // it depends on what the tap may not have seen: a remark that says what would decide
+              // it, unless the capture is claimed to be complete
+  hazard,     // a danger that plain AoE cannot prevent: a warning that names it
+  doubtful,   // nobody can tell, complete or not: a remark
 };
 
 struct RuleFacts {

@@ -1,6 +1,8 @@
-// Follows a capture: which reply belongs to which request, which request is a copy of an earlier
-// one, who speaks to whom and what they have negotiated. Memory is bounded and nothing is
-// allocated per frame. It must never know what is right or wrong: that is the judge's business.
+// The follower of state: which reply belongs to which request, which request is a copy of an
+// earlier one, who speaks to whom and what they have negotiated. Memory is bounded and nothing is
+// allocated per frame. It knows what it does not know: a feature is on, off, or unknown, because
+// its negotiation was not seen, is under way, or may have been undone. It must never know what is
+// right or wrong: that is the judge's business.
 #pragma once
 
 #include <array>
@@ -25,6 +27,17 @@ inline constexpr std::uint32_t kSectorsPerFrameMax = 256;
 // A request without an answer for so long no longer counts as outstanding.
 inline constexpr Nanoseconds kGiveUpNs = 30'000'000'000;
 
+// How often one tag of one session is kept in the index: a tag that is used again and again must
+// not make finding it slow.
+inline constexpr std::uint32_t kSameTagKept = 4;
+
+enum class Outcome : std::uint8_t {
+  none,     // no answer seen
+  good,     // performed
+  refused,  // an AoE error, ABRT, or a range past the end: nothing may have been done
+  failed,   // a device fault: done, not done, or done in part
+};
+
 enum class Relation : std::uint8_t {
   fresh,          // not seen before
   copy_waiting,   // the same tag and content as one that still waits for its reply
@@ -42,6 +55,9 @@ struct Request {
   Nanoseconds last_time_ns = 0;
   Nanoseconds answer_time_ns = 0;
   std::uint64_t answer_frame = 0;
+  // From where on it may have been under way: the first frame of the question that it repeats under
+  // the same tag, else its own first frame.
+  std::uint64_t since_frame = 0;
   std::uint32_t tag = 0;
   std::uint32_t sectors = 0;
   std::uint32_t copies = 0;   // frames that carried it
@@ -50,7 +66,7 @@ struct Request {
   std::uint32_t older = kNone;                         // chain of the index
   std::uint32_t wait_prev = kNone, wait_next = kNone;  // the session's list of waiting requests
   std::uint32_t argument_bytes = 0;                    // where the fields end and padding begins
-  std::uint16_t vlan = kNoVlan;
+  VlanId vlan = kNoVlan;
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
   std::uint8_t command = 0;
@@ -62,7 +78,12 @@ struct Request {
   bool superseded = false;      // renewed under another tag
   bool coalesced = false;       // came in the tail of another read
   bool reused_waiting = false;  // its tag belonged to another request that still waited
+  bool maybe = false;           // of a tail that counts only if coalesced_read was negotiated
+  bool repeats = false;         // the same tag and question as one that was answered
+  bool ambiguous = false;       // another request under its tag waits, or waited, as well
+  bool indexed = false;
   bool live = false;
+  Outcome outcome = Outcome::none;
   std::uint32_t frame_bytes = 0;
   // Bytes 24 to 59: what a target may rightly send back as padding. Zero where there were none.
   std::array<std::uint8_t, kMinimumFrameBytes - kAoeHeaderEnd> head{};
@@ -70,7 +91,7 @@ struct Request {
 };
 
 struct Target {
-  std::uint16_t vlan = kNoVlan;
+  VlanId vlan = kNoVlan;
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
   std::uint32_t mac_count = 0;
@@ -80,12 +101,25 @@ struct Target {
 // What one initiator has with one target; the broadcast addresses have a session of their own.
 struct Session {
   std::uint64_t initiator = 0;
-  std::uint16_t vlan = kNoVlan;
+  VlanId vlan = kNoVlan;
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
-  std::uint32_t target = kNone;    // none for a broadcast address
-  std::uint8_t features = 0;       // negotiated, by the replies
-  bool features_doubtful = false;  // a config command since: by AoEde's wiki they are reset
+  std::uint32_t target = kNone;     // none for a broadcast address
+  std::uint8_t features = 0;        // negotiated, by the replies
+  std::uint8_t features_known = 0;  // which bits of `features` are certain
+  std::uint32_t negotiating = 0;    // tables without an answer yet
+  // The tag window holds only what came after this frame; its newest tag of a write, as a number.
+  std::uint64_t window_since = 0;
+  std::uint32_t newest_tag = 0;
+  bool newest_known = false;
+
+  [[nodiscard]] bool on(std::uint8_t bit) const { return (features & features_known & bit) != 0; }
+  [[nodiscard]] bool off(std::uint8_t bit) const {
+    return (features & bit) == 0 && (features_known & bit) == bit;
+  }
+  [[nodiscard]] bool unknown(std::uint8_t bit) const { return (features_known & bit) != bit; }
+  // The number that a tag stands for by the promise that was made.
+  [[nodiscard]] std::uint32_t number_of(std::uint32_t tag) const;
   std::uint32_t wait_first = kNone, wait_last = kNone;
   std::uint32_t waiting = 0;
 };
@@ -99,7 +133,8 @@ class TrackerObserver {
 
   // Called after the tracker has taken the frame in. `earlier` is the request it renews, if any.
   virtual void on_request(const AoeFrame&, Request&, Relation, Request* /*earlier*/) {}
-  // A reply; request is null when none was seen. The session is null if it is one too many.
+  // A reply; request is null when none was seen. The session is null if it is one too many, or if
+  // an initiator sent it that answers nothing.
   virtual void on_reply(const AoeFrame&, Request*, Session*) {}
   // A request that will not be answered any more.
   virtual void on_given_up(const Request&) {}
@@ -116,6 +151,8 @@ struct TrackerCounters {
   std::uint64_t cut_frames = 0;
   std::uint64_t vlan_frames = 0;
   std::uint64_t untracked = 0;  // beyond the table of sessions
+  std::uint64_t unasked = 0;    // replies without a request: a sign that the tap missed some
+  std::uint64_t checked = 0;    // frames that ended in a frame check, which was taken off
   Nanoseconds first_time_ns = 0;
   Nanoseconds last_time_ns = 0;
 };
@@ -124,6 +161,12 @@ class Tracker {
  public:
   // Fewer requests kept are for tests: what a full table does shows sooner.
   explicit Tracker(std::uint32_t requests_kept = kRequestsKept);
+
+  // The tap saw every frame that the targets got and sent, from their start on.
+  void claim_complete() { complete_ = true; }
+  [[nodiscard]] bool complete() const { return complete_; }
+  // Requests have been forgotten for want of room: a tag that nobody knows may be one of theirs.
+  [[nodiscard]] bool forgot_requests() const { return forgot_; }
 
   void add_observer(TrackerObserver* observer) { observers_.push_back(observer); }
   void on_frame(const CapturedFrame& captured);
@@ -140,26 +183,40 @@ class Tracker {
   }
   // The request that has a reply's tag, whatever its command; null if there is none.
   [[nodiscard]] const Request* request_with_tag_of(const AoeFrame& reply);
-  [[nodiscard]] std::uint32_t find_session(std::uint64_t initiator, std::uint16_t vlan,
+  [[nodiscard]] std::uint32_t find_session(std::uint64_t initiator, VlanId vlan,
                                            std::uint16_t shelf, std::uint8_t slot) const;
+  // A request of this initiator to any address of its VLAN that has the tag and waits; null if
+  // none.
+  [[nodiscard]] const Request* waiting_elsewhere(const AoeFrame& reply);
+  // The target's index; kNone if nothing was heard of it.
+  [[nodiscard]] std::uint32_t find_target(VlanId vlan, std::uint16_t shelf,
+                                          std::uint8_t slot) const;
 
  private:
   void take_request(const AoeFrame& frame);
-  void take_reply(const AoeFrame& frame);
-  void take_coalesced(const AoeFrame& frame, const Request& head);
+  void take_reply(AoeFrame& frame);
+  void take_coalesced(const AoeFrame& frame, const Request& head, bool maybe);
+  void take_write_list(const AoeFrame& frame);
+  void measure_write_list(AoeFrame& frame, const Request* request, const Session* session);
+  void unsettle_features(const AoeFrame& frame, const Request& request, Session& session);
+  void unsettle_all_features(const AoeFrame& frame, const Request& request);
+  void follow_window(const AoeFrame& frame, const Request& request);
+  void announced(const AoeFrame& frame);
   void admit(const AoeFrame& frame, Request& candidate);
   void hash_sectors(const AoeFrame& frame, std::uint32_t sectors);
   void describe(const AoeFrame& frame, Request& out);
   void apply_negotiation(const AoeFrame& frame, const Request& request, Session& session);
 
-  std::uint32_t session_for(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
+  std::uint32_t session_for(std::uint64_t initiator, VlanId vlan, std::uint16_t shelf,
                             std::uint8_t slot);
   void note_target_mac(Session& session, std::uint64_t mac);
-  std::uint32_t target_for(std::uint16_t vlan, std::uint16_t shelf, std::uint8_t slot);
+  std::uint32_t target_for(VlanId vlan, std::uint16_t shelf, std::uint8_t slot);
 
-  Request* find_request(std::uint64_t initiator, std::uint16_t vlan, std::uint16_t shelf,
-                        std::uint8_t slot, std::uint32_t tag, int command);
+  Request* find_request(std::uint64_t initiator, VlanId vlan, std::uint16_t shelf,
+                        std::uint8_t slot, std::uint32_t tag, int command,
+                        const AoeFrame* reply = nullptr);
   Request* find_for_reply(const AoeFrame& frame);
+  Request* find_in_other_vlan(const AoeFrame& frame);
   Request* find_renewed(const Request& candidate);
   std::uint32_t insert(const Request& candidate);
   void unlink_from_index(std::uint32_t index);
@@ -175,6 +232,11 @@ class Tracker {
   std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> sessions_by_initiator_;
   std::array<std::uint64_t, kSectorsPerFrameMax> sector_hashes_{};
   std::uint32_t sector_count_ = 0;
+  std::vector<std::uint32_t> session_index_;  // open addressing by address
+  std::array<std::uint8_t, kMinimumFrameBytes> list_frame_{};
+  FrameCheck frame_check_;
+  bool complete_ = false;
+  bool forgot_ = false;
   TrackerCounters counters_;
 };
 
@@ -182,7 +244,8 @@ std::uint64_t hash_bytes(const std::uint8_t* p, std::size_t size, std::uint64_t 
 
 // "52:54:00:12:34:56"; "e1.1", and "e1.1@7" in VLAN 7.
 std::string mac_text(std::uint64_t mac);
-std::string address_text(std::uint16_t vlan, std::uint16_t shelf, std::uint8_t slot);
+std::string vlan_text(VlanId vlan);  // "7", "100.20"; empty without one
+std::string address_text(VlanId vlan, std::uint16_t shelf, std::uint8_t slot);
 // "read of 2 sectors at LBA 100", "config force set", ...
 std::string request_text(const Request& request);
 // Bytes as text; what cannot be shown as \xNN.

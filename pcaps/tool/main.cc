@@ -31,7 +31,8 @@ namespace {
 
 constexpr int kExitGood = 0;
 constexpr int kExitFindings = 1;
-constexpr int kExitTrouble = 2;  // bad options, bad files, no interface
+constexpr int kExitNothing = 77;  // there was nothing to judge
+constexpr int kExitTrouble = 2;   // bad options, bad files, no interface
 
 int complain(const std::string& message) {
   fmt::print(stderr, "aoe-pcap: {}\n", message);
@@ -128,8 +129,12 @@ struct JudgeOptions {
   std::string format = "text";
   std::string output;
   std::vector<std::string> ignore;
+  std::string fail_on = "fail";
+  std::string baseline;
   std::uint32_t examples = 3;
   bool list = false;
+  bool complete = false;
+  bool strict = false;
 };
 
 int judge(const JudgeOptions& options) {
@@ -148,18 +153,37 @@ int judge(const JudgeOptions& options) {
       return complain(fmt::format("--ignore {}: no such rule; see aoe-pcap judge --list", name));
     }
   }
+  Baseline baseline;
+  std::string error;
+  if (!options.baseline.empty() && !read_baseline(options.baseline, baseline, error)) {
+    return complain(error);
+  }
   auto tracker = std::make_unique<Tracker>();
+  if (options.complete) {
+    tracker->claim_complete();
+  }
   auto judge = std::make_unique<Judge>(*tracker, options.examples);
   tracker->add_observer(judge.get());
   if (!run(options.file, *tracker)) {
     return kExitTrouble;
   }
-  const JudgeReport report(options.file, *tracker, *judge, options.ignore);
+  const JudgeReport report(options.file, *tracker, *judge, options.ignore, std::move(baseline));
   if (!write_out(options.output,
                  options.format == "text" ? report.text() : suite_report(report, options.format))) {
     return kExitTrouble;
   }
-  return report.fails() == 0 ? kExitGood : kExitFindings;
+  const std::string fail_on = options.strict ? "warn" : options.fail_on;
+  const Verdict worst = fail_on == "info"   ? Verdict::info
+                        : fail_on == "warn" ? Verdict::warn
+                                            : Verdict::fail;
+  if (fail_on != "never" && report.at_least(worst) != 0) {
+    return kExitFindings;
+  }
+  if (const std::string nothing = report.nothing(); !nothing.empty()) {
+    fmt::print(stderr, "aoe-pcap: {}\n", nothing);
+    return kExitNothing;
+  }
+  return kExitGood;
 }
 
 struct ReconstructCommandOptions {
@@ -419,6 +443,13 @@ int main_of(int argc, char** argv) {
                             "leave this rule out; may be repeated");
   judge_command->add_option("--examples", judge_options.examples,
                             "findings shown in full for each rule and session");
+  judge_command->add_flag("--complete", judge_options.complete,
+                          "the tap saw every frame that the targets got and sent, from the start");
+  judge_command->add_option("--fail-on", judge_options.fail_on, "what exit code 1 stands for")
+      ->check(CLI::IsMember({"fail", "warn", "info", "never"}));
+  judge_command->add_flag("--strict", judge_options.strict, "the same as --fail-on warn");
+  judge_command->add_option("--baseline", judge_options.baseline,
+                            "a report in JSON: what it holds is known, and no reason to fail");
   judge_command->callback([&] { result = judge(judge_options); });
 
   ReconstructCommandOptions reconstruct_options;

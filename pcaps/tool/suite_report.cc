@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "conformance/report/report.h"
 
@@ -33,7 +34,7 @@ std::vector<conformance::Finding> suite_findings(const JudgeReport& report, Rule
     const RuleFacts& facts = facts_of(rule);
     for (const Finding& finding : group->examples) {
       conformance::Finding f;
-      f.verdict = suite_verdict(facts.verdict);
+      f.verdict = suite_verdict(group->verdict);
       f.clause = facts.clause;
       f.headline = fmt::format("frame {}, {} {}: {}", finding.frame, side_text(facts.side),
                                report.who(*group), finding.text);
@@ -43,7 +44,7 @@ std::vector<conformance::Finding> suite_findings(const JudgeReport& report, Rule
     }
     if (group->count > group->examples.size()) {
       conformance::Finding f;
-      f.verdict = suite_verdict(facts.verdict);
+      f.verdict = suite_verdict(group->verdict);
       f.clause = facts.clause;
       f.headline = fmt::format("and {} more, {} {}", group->count - group->examples.size(),
                                side_text(facts.side), report.who(*group));
@@ -77,7 +78,7 @@ conformance::report::Report as_suite_report(const JudgeReport& from) {
     result.started_ns = counters.first_time_ns;
     result.findings = suite_findings(from, facts.rule);
     if (!result.findings.empty()) {
-      result.verdict = suite_verdict(facts.verdict);
+      result.verdict = result.findings.front().verdict;  // the gravest stand first
       result.reason = result.findings.front().headline;
     } else if (from.judge().seen(facts.needs)) {
       result.verdict = conformance::Verdict::pass;
@@ -91,6 +92,47 @@ conformance::report::Report as_suite_report(const JudgeReport& from) {
 }
 }  // namespace
 
+namespace {
+// The suite's JSON, with what a program wants to know of each finding of a capture beside it.
+std::string json_with_frames(const JudgeReport& from, const std::string& text) {
+  auto report = nlohmann::ordered_json::parse(text);
+  const std::uint64_t first = 5;  // of "pcap."
+  for (auto& one : report["cases"]) {
+    const std::string id = one["id"].get<std::string>();
+    std::size_t at = 0;
+    for (const FindingGroup* group : from.groups()) {
+      const RuleFacts& facts = facts_of(group->rule);
+      if (id.compare(first, std::string::npos, facts.name) != 0) {
+        continue;
+      }
+      const std::size_t told =
+          group->examples.size() + (group->count > group->examples.size() ? 1 : 0);
+      for (std::size_t i = 0; i < told && at < one["findings"].size(); ++i, ++at) {
+        auto& finding = one["findings"][at];
+        finding["side"] = side_text(facts.side);
+        finding["clause"] = facts.clause;
+        finding["key"] = from.key(*group);
+        finding["known"] = !from.is_new(*group);
+        if (i >= group->examples.size()) {
+          continue;
+        }
+        const Finding& example = group->examples[i];
+        finding["frame"] = example.frame;
+        finding["time_ns"] = example.time_ns;
+        finding["time"] = static_cast<double>(example.time_ns) / 1e9;
+        finding["tag"] = example.tag;
+        if (example.has_lba) {
+          finding["lba"] = example.lba;
+        }
+      }
+    }
+  }
+  const auto gaps = from.gaps();
+  report["gaps"] = gaps;
+  return report.dump(2) + "\n";
+}
+}  // namespace
+
 std::vector<std::string> suite_formats() {
   return {"tap", "junit", "json"};
 }
@@ -99,7 +141,7 @@ std::string suite_report(const JudgeReport& from, const std::string& format) {
   const conformance::report::Report report = as_suite_report(from);
   return format == "tap"     ? conformance::report::to_tap(report)
          : format == "junit" ? conformance::report::to_junit(report)
-                             : conformance::report::to_json(report);
+                             : json_with_frames(from, conformance::report::to_json(report));
 }
 
 }  // namespace pcaps
