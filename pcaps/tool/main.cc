@@ -209,7 +209,8 @@ int reconstruct(const ReconstructCommandOptions& options) {
   if (!options.target.empty()) {
     how.target = parse_address(options.target);
     if (!how.target) {
-      return complain(fmt::format("--target {}: say shelf and slot, as in e1.1", options.target));
+      return complain(fmt::format(
+          "--target {}: say shelf and slot, as in e1.1, or e1.1@5 in VLAN 5", options.target));
     }
   }
   std::string error;
@@ -304,7 +305,22 @@ bool reconstruct_in_place(const std::string& capture, const std::string& image_p
     complain(reconstructor.error().empty() ? image->error() : reconstructor.error());
     return false;
   }
+  if (image->beyond() != 0) {
+    fmt::print(
+        stderr,
+        "aoe-pcap: {}: {} sectors that the capture read lie beyond its end and are left out: "
+        "the image keeps its size\n",
+        image_path, image->beyond());
+  }
   return true;
+}
+
+std::string target_text(const TargetAddress& target) {
+  const std::string text = fmt::format("e{}.{}", target.shelf, target.slot);
+  if (!target.vlan) {
+    return text;
+  }
+  return *target.vlan == kNoVlan ? text + "@none" : text + fmt::format("@{}", *target.vlan);
 }
 
 int replay(ReplayCommandOptions& options) {
@@ -332,6 +348,11 @@ int replay(ReplayCommandOptions& options) {
       if (!*place) {
         return complain(fmt::format("{}: say shelf and slot, as in e1.1", *text));
       }
+      if (place == &how.to && how.to->vlan) {
+        return complain(fmt::format(
+            "--to {}: frames are sent without a VLAN tag; give the VLAN's interface instead",
+            *text));
+      }
     }
   }
   std::string error;
@@ -340,9 +361,9 @@ int replay(ReplayCommandOptions& options) {
     return complain(error);
   }
   if (!how.from && survey->targets.size() > 1) {
-    return complain(fmt::format("{} has {} targets: choose one with --target, as in e{}.{}",
-                                options.file, survey->targets.size(), survey->targets.front().shelf,
-                                survey->targets.front().slot));
+    return complain(fmt::format("{} has {} targets: choose one with --target, as in {}",
+                                options.file, survey->targets.size(),
+                                target_text(survey->targets.front())));
   }
   if (!how.from && survey->targets.size() == 1) {
     how.from = survey->targets.front();
@@ -353,6 +374,7 @@ int replay(ReplayCommandOptions& options) {
   }
   if (!how.to) {
     how.to = how.from;
+    how.to->vlan.reset();
   }
   const bool may_write =
       std::find(options.allow.begin(), options.allow.end(), "write") != options.allow.end();
@@ -370,6 +392,14 @@ int replay(ReplayCommandOptions& options) {
     return complain(error);
   }
   conformance::links::AfPacketLink link(options.interface);
+  const std::uint64_t room = link.mtu() + kEthernetHeaderBytes;
+  if (survey->frame_bytes_max > room) {
+    return complain(fmt::format(
+        "{} has a frame of {} bytes to or from {}, {} carries {}: nothing was sent; ip link set {} "
+        "mtu {}, and the same at the target",
+        options.file, survey->frame_bytes_max, target_text(*how.from), options.interface, room,
+        options.interface, survey->frame_bytes_max - kEthernetHeaderBytes));
+  }
   Replayer replayer(link, how, survey->initiators);
   ReplayResult result;
   if (!replayer.run(*plan, result, error)) {

@@ -48,11 +48,30 @@ std::optional<TargetAddress> parse_address(const std::string& text) {
     return std::nullopt;
   }
   const auto second = std::from_chars(first.ptr + 1, end, slot);
-  if (second.ec != std::errc() || second.ptr != end || shelf >= kBroadcastShelf ||
-      slot >= kBroadcastSlot) {
+  if (second.ec != std::errc() || shelf >= kBroadcastShelf || slot >= kBroadcastSlot) {
     return std::nullopt;
   }
-  return TargetAddress{static_cast<std::uint16_t>(shelf), static_cast<std::uint8_t>(slot)};
+  TargetAddress address{static_cast<std::uint16_t>(shelf), static_cast<std::uint8_t>(slot),
+                        std::nullopt};
+  if (second.ptr == end) {
+    return address;
+  }
+  if (*second.ptr != '@') {
+    return std::nullopt;
+  }
+  const std::string_view vlan(second.ptr + 1, static_cast<std::size_t>(end - second.ptr - 1));
+  if (vlan == "none") {
+    address.vlan = kNoVlan;
+    return address;
+  }
+  std::uint32_t outer = 0;
+  const auto third = std::from_chars(vlan.data(), end, outer);
+  constexpr std::uint32_t kVlanMax = 0x0FFF;
+  if (third.ec != std::errc() || third.ptr != end || outer > kVlanMax) {
+    return std::nullopt;
+  }
+  address.vlan = outer;
+  return address;
 }
 
 std::unique_ptr<ImageFile> ImageFile::create(const std::string& path, std::string& error) {
@@ -77,6 +96,13 @@ std::unique_ptr<ImageFile> ImageFile::open_in_place(const std::string& path, std
     error = fmt::format("cannot open the target's image {}: {}", path, std::strerror(errno));
     return nullptr;
   }
+  const off_t size = ::lseek(image->descriptor_, 0, SEEK_END);  // of a block device too
+  if (size < 0) {
+    error = fmt::format("cannot tell how long the target's image {} is: {}", path,
+                        std::strerror(errno));
+    return nullptr;
+  }
+  image->sectors_ = static_cast<std::uint64_t>(size) / kSectorBytes;
   return image;
 }
 
@@ -90,6 +116,10 @@ ImageFile::~ImageFile() {
 }
 
 bool ImageFile::write_sector(std::uint64_t lba, const std::uint8_t* bytes) {
+  if (lba >= sectors_) {
+    ++beyond_;  // an existing image keeps its size: it is the target's disk
+    return true;
+  }
   const auto at = static_cast<off_t>(lba * kSectorBytes);
   if (::pwrite(descriptor_, bytes, kSectorBytes, at) == static_cast<ssize_t>(kSectorBytes)) {
     return true;
@@ -126,7 +156,7 @@ Reconstructor::Reconstructor(const Tracker& tracker, ImageFile& image,
 Reconstructor::Place Reconstructor::place(std::uint64_t lba) {
   Page& page = pages_[lba / kPageSectors];
   const std::uint64_t i = lba % kPageSectors;
-  return {page.known[i], page.write_frame[i], page.answer_frame[i]};
+  return {page.known[i], page.write_frame[i], page.answer_frame[i], page.read_frame[i]};
 }
 
 Known Reconstructor::known_at(std::uint64_t lba) const {
@@ -134,26 +164,37 @@ Known Reconstructor::known_at(std::uint64_t lba) const {
   return page == pages_.end() ? Known::unknown : page->second.known[lba % kPageSectors];
 }
 
-bool Reconstructor::chosen(const Request& request) {
-  if (!error_.empty()) {
-    return false;
+// Whether a request may be one to the chosen target: what is asked of all concerns it too.
+bool Reconstructor::may_be_chosen(const Request& request) const {
+  std::optional<TargetAddress> wanted = options_.target;
+  if (!wanted && target_ != kNone) {
+    const Target& target = tracker_.targets()[target_];
+    wanted = TargetAddress{target.shelf, target.slot, target.vlan};
   }
-  const std::uint32_t index = tracker_.sessions()[request.session].target;
-  if (index == kNone) {
+  return !wanted || ((request.shelf == wanted->shelf || request.shelf == kBroadcastShelf) &&
+                     (request.slot == wanted->slot || request.slot == kBroadcastSlot) &&
+                     (!wanted->vlan || *wanted->vlan == request.vlan));
+}
+
+bool Reconstructor::chosen(std::uint32_t index) {
+  if (!error_.empty() || index == kNone) {
     return false;
   }
   const Target& target = tracker_.targets()[index];
-  if (options_.target) {
-    return target.shelf == options_.target->shelf && target.slot == options_.target->slot;
+  if (options_.target && !options_.target->is(target.shelf, target.slot, target.vlan)) {
+    return false;
   }
   if (target_ == kNone) {
     target_ = index;
   }
   if (target_ != index) {
     const Target& first = tracker_.targets()[target_];
-    error_ = fmt::format("the capture has data of {} and of {}: choose one with --target",
+    error_ = fmt::format("the capture has data of {} and of {}: choose one with --target{}",
                          address_text(first.vlan, first.shelf, first.slot),
-                         address_text(target.vlan, target.shelf, target.slot));
+                         address_text(target.vlan, target.shelf, target.slot),
+                         (first.vlan == kNoVlan) != (target.vlan == kNoVlan)
+                             ? "; outside of any VLAN it is as in e1.1@none"
+                             : "");
     return false;
   }
   return true;
@@ -169,7 +210,9 @@ void Reconstructor::store(std::uint64_t lba, const std::uint8_t* bytes) {
 void Reconstructor::on_request(const AoeFrame& frame, Request& request, Relation relation,
                                Request* /*earlier*/) {
   const bool write = request.command == kCommandAta && is_write(request.ata_command);
-  if (!write || frame.number > options_.last_frame || !chosen(request)) {
+  if (!write || frame.number > options_.last_frame ||
+      !(request.to_all ? may_be_chosen(request)
+                       : chosen(tracker_.sessions()[request.session].target))) {
     return;
   }
   if (relation == Relation::copy_waiting || relation == Relation::copy_answered) {
@@ -182,7 +225,12 @@ void Reconstructor::on_request(const AoeFrame& frame, Request& request, Relation
       const Place p = place(request.lba + i);
       if (p.write_frame > request.first_frame) {
         p.known = Known::unsure;  // the older data may be back
+        p.answer_frame = static_cast<std::uint32_t>(frame.number);
       }
+    }
+    const auto found = waiting_.find(request.first_frame);
+    if (found != waiting_.end()) {
+      found->second.request = request;
     }
     return;
   }
@@ -196,9 +244,12 @@ void Reconstructor::on_request(const AoeFrame& frame, Request& request, Relation
     return;
   }
   const std::uint32_t room = frame.length > kAtaDataOffset ? frame.length - kAtaDataOffset : 0;
-  const auto bytes = std::min<std::uint32_t>(request.sectors * kSectorBytes, room);
+  const auto bytes =
+      static_cast<std::uint32_t>(std::min<std::size_t>(request.sectors * kSectorBytes, room));
   const auto data = frame.slice(kAtaDataOffset, bytes);
-  waiting_[request.first_frame].assign(data.begin(), data.end());
+  Waiting& waiting = waiting_[request.first_frame];
+  waiting.request = request;
+  waiting.data.assign(data.begin(), data.end());
 }
 
 void Reconstructor::apply_write(const Request& request, std::uint64_t answer_frame, Known known) {
@@ -206,7 +257,7 @@ void Reconstructor::apply_write(const Request& request, std::uint64_t answer_fra
   if (found == waiting_.end()) {
     return;
   }
-  const std::vector<std::uint8_t> data = std::move(found->second);
+  const std::vector<std::uint8_t> data = std::move(found->second.data);
   waiting_.erase(found);
   for (std::uint32_t i = 0; i < request.sectors; ++i) {
     const std::uint64_t lba = request.lba + i;
@@ -217,6 +268,9 @@ void Reconstructor::apply_write(const Request& request, std::uint64_t answer_fra
     const Place p = place(lba);
     if (p.write_frame > request.first_frame) {
       continue;  // a newer write has been answered already
+    }
+    if (known == Known::unsure && p.read_frame > request.last_frame) {
+      continue;  // a later read has seen what is there, whether this was performed or not
     }
     p.write_frame = static_cast<std::uint32_t>(request.first_frame);
     p.answer_frame = static_cast<std::uint32_t>(answer_frame);
@@ -230,22 +284,59 @@ void Reconstructor::apply_write(const Request& request, std::uint64_t answer_fra
   }
 }
 
-void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) {
-  if (request == nullptr || request->command != kCommandAta || !chosen(*request)) {
+// A write that failed on the disk may have been done in part: what was there before stays in the
+// image, and nobody knows.
+void Reconstructor::doubt(const Request& request, std::uint64_t answer_frame) {
+  waiting_.erase(request.first_frame);
+  for (std::uint32_t i = 0; i < request.sectors && request.lba + i < kSectorsMax; ++i) {
+    const std::uint64_t lba = request.lba + i;
+    if (capacity_sectors_ != 0 && lba >= capacity_sectors_) {
+      break;
+    }
+    const Place p = place(lba);
+    if (p.write_frame > request.first_frame || p.read_frame > request.last_frame) {
+      continue;
+    }
+    p.write_frame = static_cast<std::uint32_t>(request.first_frame);
+    p.answer_frame = static_cast<std::uint32_t>(answer_frame);
+    p.known = Known::unsure;
+    highest_end_ = std::max(highest_end_, lba + 1);
+  }
+}
+
+void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* session) {
+  if (request == nullptr || request->command != kCommandAta) {
     return;
   }
+  const std::uint32_t target = request->to_all ? (session == nullptr ? kNone : session->target)
+                                               : tracker_.sessions()[request->session].target;
+  if (!chosen(target)) {
+    return;
+  }
+  const bool write = is_write(request->ata_command);
   if (frame.number > options_.last_frame) {
     // Sent before that frame, answered after it: as of then nobody knew.
-    apply_write(*request, request->last_frame, Known::unsure);
+    if (write) {
+      apply_write(*request, request->last_frame, Known::unsure);
+    }
     return;
   }
   const bool good = !frame.has_error_flag() && frame.holds_ata() &&
                     (frame.ata_status() & (kStatusErr | kStatusDf)) == 0;
-  if (is_write(request->ata_command)) {
-    if (!good) {
+  if (write) {
+    // Refused before anything was done: an AoE error, a command that the device does not have, a
+    // range that it does not have.
+    constexpr std::uint8_t kAbort = 0x04, kNotFound = 0x10, kUncorrectable = 0x40;
+    const bool refused =
+        frame.has_error_flag() || !frame.holds_ata() ||
+        ((frame.ata_error() & (kAbort | kNotFound)) != 0 &&
+         (frame.ata_error() & kUncorrectable) == 0 && (frame.ata_status() & kStatusDf) == 0);
+    if (good) {
+      apply_write(*request, frame.number, Known::written);  // once: then it waits no more
+    } else if (refused || options_.before) {
       waiting_.erase(request->first_frame);
-    } else if (request->answers == 1) {
-      apply_write(*request, frame.number, Known::written);
+    } else if (request->answers == 1 || request->to_all) {
+      doubt(*request, frame.number);
     }
     return;
   }
@@ -257,7 +348,7 @@ void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /
         conformance::observer::identify_sectors(frame.slice(kAtaDataOffset, kIdentifyBytes));
     return;
   }
-  if (!is_read(request->ata_command) || request->answers != 1) {
+  if (!is_read(request->ata_command) || (request->answers != 1 && !request->to_all)) {
     return;
   }
   for (std::uint32_t i = 0; i < request->sectors; ++i) {
@@ -277,6 +368,7 @@ void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /
     if (options_.before || p.known != Known::written) {
       p.known = Known::read;
     }
+    p.read_frame = std::max(p.read_frame, static_cast<std::uint32_t>(request->first_frame));
     store(lba, frame.slice(at, kSectorBytes).data());
   }
 }
@@ -284,6 +376,18 @@ void Reconstructor::on_reply(const AoeFrame& frame, Request* request, Session* /
 void Reconstructor::on_given_up(const Request& request) {
   if (!options_.before && request.command == kCommandAta && is_write(request.ata_command)) {
     apply_write(request, request.last_frame, Known::unsure);
+  }
+}
+
+// What is left was asked of all, and the chosen target is not among those that answered.
+void Reconstructor::on_end() {
+  while (!waiting_.empty()) {
+    const Request request = waiting_.begin()->second.request;
+    if (may_be_chosen(request)) {
+      apply_write(request, request.last_frame, Known::unsure);
+    } else {
+      waiting_.erase(waiting_.begin());
+    }
   }
 }
 

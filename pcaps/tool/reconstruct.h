@@ -9,7 +9,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "pcaps/tool/observed.h"
@@ -20,7 +19,7 @@ enum class Known : std::uint8_t {
   unknown,
   read,     // a read saw it
   written,  // an answered write left it
-  unsure,   // a write without an answer, or a late copy that may have been executed
+  unsure,   // a write without an answer or that failed, or a late copy that may have been executed
   lost,     // only for `before`: overwritten before anybody read it
 };
 const char* known_text(Known known);
@@ -28,8 +27,13 @@ const char* known_text(Known known);
 struct TargetAddress {
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
+  std::optional<std::uint32_t> vlan;  // none: whatever VLAN it stands in
+  [[nodiscard]] bool is(std::uint16_t other_shelf, std::uint8_t other_slot,
+                        std::uint32_t other_vlan) const {
+    return shelf == other_shelf && slot == other_slot && (!vlan || *vlan == other_vlan);
+  }
 };
-// "e1.1" or "1.1".
+// "e1.1" or "1.1"; "e1.1@5" in VLAN 5, "e1.1@none" outside of any.
 std::optional<TargetAddress> parse_address(const std::string& text);
 
 struct ReconstructOptions {
@@ -49,6 +53,8 @@ class ImageFile {
   ImageFile& operator=(const ImageFile&) = delete;
 
   bool write_sector(std::uint64_t lba, const std::uint8_t* bytes);
+  // Of an existing image: sectors that lie beyond its end, and were not written.
+  [[nodiscard]] std::uint64_t beyond() const { return beyond_; }
   bool finish(std::uint64_t sectors);  // a new file gets this size and its name
   [[nodiscard]] const std::string& error() const { return error_; }
 
@@ -57,6 +63,8 @@ class ImageFile {
   std::string path_, part_path_, error_;
   int descriptor_ = -1;
   bool in_place_ = false;
+  std::uint64_t sectors_ = UINT64_MAX;  // of an existing image
+  std::uint64_t beyond_ = 0;
 };
 
 class Reconstructor : public TrackerObserver {
@@ -67,6 +75,7 @@ class Reconstructor : public TrackerObserver {
                   Request* earlier) override;
   void on_reply(const AoeFrame& frame, Request* request, Session* session) override;
   void on_given_up(const Request& request) override;
+  void on_end() override;
 
   // One clear line, or empty.
   [[nodiscard]] const std::string& error() const { return error_; }
@@ -85,15 +94,23 @@ class Reconstructor : public TrackerObserver {
     std::array<Known, kPageSectors> known{};
     std::array<std::uint32_t, kPageSectors> write_frame{};   // of the write that was applied
     std::array<std::uint32_t, kPageSectors> answer_frame{};  // of its answer
+    std::array<std::uint32_t, kPageSectors> read_frame{};    // of the newest read's request
   };
   struct Place {
     Known& known;
     std::uint32_t& write_frame;
     std::uint32_t& answer_frame;
+    std::uint32_t& read_frame;
+  };
+  struct Waiting {
+    Request request;
+    std::vector<std::uint8_t> data;
   };
   Place place(std::uint64_t lba);
-  bool chosen(const Request& request);
+  [[nodiscard]] bool may_be_chosen(const Request& request) const;
+  bool chosen(std::uint32_t target);
   void apply_write(const Request& request, std::uint64_t answer_frame, Known known);
+  void doubt(const Request& request, std::uint64_t answer_frame);
   void store(std::uint64_t lba, const std::uint8_t* bytes);
 
   const Tracker& tracker_;
@@ -101,7 +118,7 @@ class Reconstructor : public TrackerObserver {
   ReconstructOptions options_;
   std::string error_;
   std::map<std::uint64_t, Page> pages_;
-  std::unordered_map<std::uint64_t, std::vector<std::uint8_t>> waiting_;  // by first frame
+  std::map<std::uint64_t, Waiting> waiting_;  // writes without an answer, by first frame
   std::uint32_t target_ = kNone;
   std::uint64_t capacity_sectors_ = 0;
   std::uint64_t highest_end_ = 0;

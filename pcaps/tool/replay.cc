@@ -125,6 +125,10 @@ std::string ReplayResult::to_text() const {
   if (not_compared != 0) {
     out += fmt::format("not compared, for the captured reply is cut: {}\n", not_compared);
   }
+  if (not_taken.frames != 0) {
+    out += fmt::format("frames that the interface did not take: {} ({})\n", not_taken.frames,
+                       not_taken.last);
+  }
   if (late != 0) {
     out += fmt::format("replies that nobody waited for: {}\n", late);
   }
@@ -160,6 +164,7 @@ nlohmann::ordered_json ReplayResult::to_json() const {
   j["silent_then_and_now"] = silent_both;
   j["not_compared"] = not_compared;
   j["late_replies"] = late;
+  j["not_taken_by_the_interface"] = not_taken.frames;
   j["sectors_equal"] = sectors_equal;
   j["seconds"] = static_cast<double>(took_ns) / 1e9;
   j["target_mac"] = mac_text(target_mac);
@@ -513,6 +518,7 @@ bool Replayer::run(ReplayPlan& plan, ReplayResult& result, std::string& error) {
     time_out(result);
   }
   result.took_ns = link_.now_ns() - start;
+  result.not_taken = link_.not_taken();
   return true;
 }
 

@@ -49,9 +49,10 @@ struct ReplayResult {
   std::uint64_t requests = 0;  // frames sent, retries left out
   std::uint64_t answered = 0;  // replies that were compared
   std::uint64_t retries = 0;
-  std::uint64_t silent_both = 0;   // no reply then, none now
-  std::uint64_t not_compared = 0;  // the captured reply was cut
-  std::uint64_t late = 0;          // replies that nobody waited for
+  std::uint64_t silent_both = 0;           // no reply then, none now
+  std::uint64_t not_compared = 0;          // the captured reply was cut
+  std::uint64_t late = 0;                  // replies that nobody waited for
+  conformance::links::NotTaken not_taken;  // frames that the interface refused: as if lost
   std::uint64_t sectors_equal = 0;
   DifferenceCounts allowed{};
   DifferenceCounts refused{};

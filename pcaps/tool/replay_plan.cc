@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "pcaps/tool/reply_compare.h"
+
 namespace pcaps {
 
 namespace {
@@ -25,7 +27,8 @@ bool changes_target(const Request& request) {
 
 bool addresses(const Request& request, const TargetAddress& target) {
   return (request.shelf == target.shelf || request.shelf == kBroadcastShelf) &&
-         (request.slot == target.slot || request.slot == kBroadcastSlot);
+         (request.slot == target.slot || request.slot == kBroadcastSlot) &&
+         (!target.vlan || *target.vlan == request.vlan);
 }
 
 class Surveyor : public TrackerObserver {
@@ -36,10 +39,10 @@ class Surveyor : public TrackerObserver {
     if (!request.to_all) {
       const bool known = std::any_of(found.targets.begin(), found.targets.end(),
                                      [&request](const TargetAddress& t) {
-                                       return t.shelf == request.shelf && t.slot == request.slot;
+                                       return t.is(request.shelf, request.slot, request.vlan);
                                      });
       if (!known && found.targets.size() < kListedMax) {
-        found.targets.push_back({request.shelf, request.slot});
+        found.targets.push_back({request.shelf, request.slot, request.vlan});
       }
     }
     if (target_ && !addresses(request, *target_)) {
@@ -52,6 +55,12 @@ class Surveyor : public TrackerObserver {
             found.initiators.end() &&
         found.initiators.size() < kListedMax) {
       found.initiators.push_back(request.initiator);
+    }
+  }
+  // The replies must fit the link as well.
+  void on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) override {
+    if (request != nullptr && (!target_ || addresses(*request, *target_))) {
+      found.frame_bytes_max = std::max<std::uint64_t>(found.frame_bytes_max, frame.wire_length);
     }
   }
   PlanSurvey found;
@@ -143,25 +152,49 @@ void ReplayPlan::on_request(const AoeFrame& frame, Request& request, Relation re
   waiting_[key_of(request)].push_back({&planned, planned.expected.size() - 1});
 }
 
-void ReplayPlan::on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) {
-  if (request == nullptr) {
-    return;
+// Where the reply belongs. Of several requests under one tag the tracker can only take one; what
+// the reply repeats tells which it is.
+std::optional<ReplayPlan::Waiting> ReplayPlan::place_for(const AoeFrame& frame,
+                                                         const Request& request) {
+  auto found = waiting_.find(key_of(request));
+  const bool alone = request.command == kCommandAta && request.coalesced;
+  const std::vector<std::uint8_t> reply = without_tags(frame);
+  if (!alone &&
+      (found == waiting_.end() || !repeats_request(found->second.front().frame->bytes, reply))) {
+    for (const auto& planned : frames_) {
+      const Request& other = planned->expected.front().request;
+      if (!planned->expected.front().resolved && other.tag == request.tag &&
+          other.initiator == request.initiator && other.vlan == request.vlan &&
+          other.command == request.command && repeats_request(planned->bytes, reply)) {
+        found = waiting_.find(key_of(other));
+        break;
+      }
+    }
   }
-  // To a question asked of everybody only the chosen target's answer counts; the first, if none is.
-  if (request->to_all && target_ &&
-      (frame.shelf() != target_->shelf || frame.slot() != target_->slot)) {
-    return;
-  }
-  const auto found = waiting_.find(key_of(*request));
   if (found == waiting_.end()) {
-    return;
+    return std::nullopt;
   }
   const Waiting place = found->second.front();
   found->second.pop_front();
   if (found->second.empty()) {
     waiting_.erase(found);
   }
-  Expectation& expectation = place.frame->expected[place.index];
+  return place;
+}
+
+void ReplayPlan::on_reply(const AoeFrame& frame, Request* request, Session* /*session*/) {
+  if (request == nullptr) {
+    return;
+  }
+  // To a question asked of everybody only the chosen target's answer counts; the first, if none is.
+  if (request->to_all && target_ && !target_->is(frame.shelf(), frame.slot(), frame.vlan)) {
+    return;
+  }
+  const std::optional<Waiting> place = place_for(frame, *request);
+  if (!place) {
+    return;
+  }
+  Expectation& expectation = place->frame->expected[place->index];
   expectation.resolved = true;
   expectation.reply_frame = frame.number;
   expectation.reply_time_ns = frame.time_ns;

@@ -60,7 +60,13 @@ class ReplayPlan : private TrackerObserver {
  private:
   static constexpr std::size_t kLookAheadFrames = 200'000;
 
+  struct Waiting {
+    PlannedFrame* frame;
+    std::size_t index;
+  };
+
   ReplayPlan() = default;
+  std::optional<Waiting> place_for(const AoeFrame& frame, const Request& request);
   void on_request(const AoeFrame& frame, Request& request, Relation relation,
                   Request* earlier) override;
   void on_reply(const AoeFrame& frame, Request* request, Session* session) override;
@@ -69,10 +75,6 @@ class ReplayPlan : private TrackerObserver {
   static std::uint64_t key_of(const Request& request);
   static std::vector<std::uint8_t> without_tags(const AoeFrame& frame);
 
-  struct Waiting {
-    PlannedFrame* frame;
-    std::size_t index;
-  };
   std::unique_ptr<CaptureReader> reader_;
   Tracker tracker_;
   std::optional<TargetAddress> target_;

@@ -47,8 +47,8 @@ class Replay : public testing::Test {
   }
 
   ReplayResult replay(ModelLink& link, ReplayOptions options = {}) {
-    options.from = options.from ? options.from : TargetAddress{1, 1};
-    options.to = options.to ? options.to : TargetAddress{1, 1};
+    options.from = options.from ? options.from : TargetAddress{1, 1, {}};
+    options.to = options.to ? options.to : TargetAddress{1, 1, {}};
     std::string error;
     const auto survey = ReplayPlan::survey(path_, options.from, error);
     EXPECT_TRUE(survey) << error;
@@ -136,9 +136,9 @@ TEST_F(Replay, AsksAgainWhenAReplyIsLost) {
   options.tries_max = 3;
   ReplayResult result;
   std::string error;
-  const auto survey = ReplayPlan::survey(path_, TargetAddress{1, 1}, error);
-  const auto plan = ReplayPlan::open(path_, TargetAddress{1, 1}, error);
-  options.from = options.to = TargetAddress{1, 1};
+  const auto survey = ReplayPlan::survey(path_, TargetAddress{1, 1, {}}, error);
+  const auto plan = ReplayPlan::open(path_, TargetAddress{1, 1, {}}, error);
+  options.from = options.to = TargetAddress{1, 1, {}};
   struct Deaf : ModelLink {
     using ModelLink::ModelLink;
     std::optional<conformance::links::ReceivedFrame> receive(std::int64_t deadline_ns) override {
@@ -180,7 +180,7 @@ TEST_F(Replay, MapsTheTargetsAddress) {
   config.slot = 7;
   ModelLink link(config);
   ReplayOptions options;
-  options.to = TargetAddress{40, 7};
+  options.to = TargetAddress{40, 7, {}};
   const ReplayResult result = replay(link, options);
   EXPECT_TRUE(result.passed()) << result.to_text();
   EXPECT_EQ(link.model().disk[5], conformance::observer::Bytes(kSectorBytes, 'a'));
@@ -239,6 +239,29 @@ TEST_F(Replay, RefusesWhatIgnoreAllows) {
   options.allowed[static_cast<std::size_t>(Difference::config_string)] = true;
   ModelLink lenient(model_config());
   EXPECT_TRUE(replay(lenient, options).passed());
+}
+
+TEST_F(Replay, TwoTablesUnderOneTagKeepTheirOwnReplies) {
+  capture({table(request(kAlice, kCommandExtensions, 7), "tag_inc_le"),
+           table(request(kAlice, kCommandExtensions, 7), "coalesced_read,reset"),
+           table(reply(kAlice, kCommandExtensions, 7), "TAG_INC_LE"),
+           table(reply(kAlice, kCommandExtensions, 7), "coalesced_read,RESET")});
+  std::string error;
+  const auto plan = ReplayPlan::open(path_, TargetAddress{1, 1, {}}, error);
+  ASSERT_NE(plan, nullptr) << error;
+  const auto first = plan->next();
+  const auto second = plan->next();
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->expected.front().reply_frame, 3U);
+  EXPECT_EQ(second->expected.front().reply_frame, 4U);
+}
+
+TEST_F(Replay, TheSurveyKnowsTheLongestFrameOfBothDirections) {
+  capture({read_request(kAlice, 2, 5, 8), read_reply(kAlice, 2, 5, 'a', 8)});
+  std::string error;
+  const auto survey = ReplayPlan::survey(path_, std::nullopt, error);
+  ASSERT_TRUE(survey) << error;
+  EXPECT_EQ(survey->frame_bytes_max, kAtaDataOffset + 8 * kSectorBytes);
 }
 
 }  // namespace

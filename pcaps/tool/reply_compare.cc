@@ -1,6 +1,7 @@
 #include "pcaps/tool/reply_compare.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "conformance/observer/decode.h"
 #include "conformance/observer/extension_table.h"
@@ -269,6 +270,28 @@ DifferenceSet compare_replies(std::span<const std::uint8_t> first,
       break;
   }
   return out;
+}
+
+bool repeats_request(std::span<const std::uint8_t> request, std::span<const std::uint8_t> reply) {
+  constexpr std::size_t kCommandOffset = 19, kLbaOffset = 28, kLbaBytes = 6;
+  if (request.size() <= kAoeHeaderEnd || reply.size() <= kAoeHeaderEnd ||
+      request[kCommandOffset] != reply[kCommandOffset]) {
+    return true;  // nothing to go by
+  }
+  const auto same = [](std::uint8_t a, std::uint8_t b) {
+    return std::tolower(a) == std::tolower(b);
+  };
+  if (request[kCommandOffset] == kCommandExtensions) {
+    const std::size_t end = std::min(request.size(), reply.size());
+    return std::equal(request.begin() + kAoeHeaderEnd, request.begin() + static_cast<long>(end),
+                      reply.begin() + kAoeHeaderEnd, same);
+  }
+  if (request[kCommandOffset] == kCommandAta && request.size() >= kAtaDataOffset &&
+      reply.size() >= kAtaDataOffset) {
+    return std::equal(request.begin() + kLbaOffset, request.begin() + kLbaOffset + kLbaBytes,
+                      reply.begin() + kLbaOffset);
+  }
+  return true;
 }
 
 }  // namespace pcaps

@@ -78,4 +78,8 @@ struct CompareContext {
 DifferenceSet compare_replies(std::span<const std::uint8_t> first,
                               std::span<const std::uint8_t> second, const CompareContext& context);
 
+// Whether this reply can be the answer to this request frame, by what it repeats of it: a table's
+// names, an LBA. Several requests may be outstanding under one tag. Both without VLAN tags.
+bool repeats_request(std::span<const std::uint8_t> request, std::span<const std::uint8_t> reply);
+
 }  // namespace pcaps
