@@ -1,7 +1,6 @@
 // aoe-conformance: the command line. Options in, exit code out; what is done is done elsewhere.
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,8 +15,10 @@
 #include "conformance/links/af_packet.h"
 #include "conformance/links/unix_socket.h"
 #include "conformance/listing.h"
+#include "conformance/outcome.h"
 #include "conformance/probe.h"
-#include "conformance/report/baseline.h"
+#include "conformance/report/compare.h"
+#include "conformance/report_commands.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
 
@@ -63,10 +64,11 @@ struct Options {
   double time_scale = 1.0;
   std::vector<std::string> fail_on;
   std::string target_command, target_interface, target_image;
-  std::string report_dir, report_text, report_tap, report_xml, report_json, capture_dir, baseline;
-  std::string colour = "auto";
+  std::string capture_dir;
+  OutcomeOptions outcome;
+  std::string repeat_as;
+  std::string retry_failed;
   bool plan = false;
-  bool verbose = false;
   bool markdown = false;
   std::string show;
   size_t bursts = 5;
@@ -123,20 +125,17 @@ void add_run(CLI::App& app, Options& o) {
       "Start the target with this, and again when a case asks; {iface} {shelf} {slot} {image}");
   app.add_option("--target-interface", o.target_interface, "{iface} of it (default: --interface)");
   app.add_option("--target-image", o.target_image, "{image} of it");
-  app.add_option("--report-dir", o.report_dir, "report.txt, .tap, .xml (JUnit) and .json go there");
-  app.add_option("--report-text", o.report_text)->type_name("FILE");
-  app.add_option("--report-tap", o.report_tap)->type_name("FILE");
-  app.add_option("--report-xml", o.report_xml)->type_name("FILE");
-  app.add_option("--report-json", o.report_json)->type_name("FILE");
   app.add_option("--capture", o.capture_dir, "A pcap file for every case goes there")
       ->type_name("DIR");
-  app.add_option("--baseline", o.baseline,
-                 "Known failures (TOML); anything else, either way, is red");
-  app.add_option("--color", o.colour, "auto, always, never")
-      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_option("--retry-failed", o.retry_failed,
+                 "The cases that failed or could not be judged in this report (JSON)")
+      ->type_name("REPORT.json");
+  app.add_option("--repeat-as", o.repeat_as,
+                 "What runs this suite where it is run from a script: stands before --case in the "
+                 "command that repeats a case")
+      ->type_name("COMMAND");
   app.add_flag("--plan", o.plan, "Say what would run, and why not the rest; send nothing");
-  app.add_flag("--verbose,-v", o.verbose,
-               "Every case in the text, not only those with something to say");
+  add_outcome_options(app, o.outcome);
 }
 
 std::set<std::string> allowed(const Options& o) {
@@ -212,6 +211,8 @@ std::string repeat_command(const Options& o) {
   for (const std::string& a : o.allow) {
     allow += (allow.empty() ? "" : ",") + a;
   }
+  add("--mtu", o.mtu == 0 ? "" : std::to_string(o.mtu));
+  add("--time-scale", o.time_scale == 1.0 ? "" : fmt::format("{}", o.time_scale));
   add("--allow", allow);
   add("--scratch", o.scratch);
   add("--target-interface", o.target_interface);
@@ -219,36 +220,6 @@ std::string repeat_command(const Options& o) {
   add("--target-command", o.target_command);
   return out;
 }
-
-bool use_colour(const Options& o) {
-  return o.colour == "always" || (o.colour == "auto" && isatty(STDOUT_FILENO) != 0);
-}
-
-// One line that is written over while the run goes on; on a terminal only.
-class Progress {
- public:
-  explicit Progress(bool on) : on_(on) {}
-  ~Progress() { clear(); }
-  void begin(size_t number, size_t total, const Case& c) {
-    if (on_) {
-      std::string line = fmt::format("[{}/{}] {}", number, total, c.id);
-      winsize size{};
-      if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 &&
-          line.size() > size.ws_col) {
-        line.resize(size.ws_col);
-      }
-      std::cerr << "\r\033[K" << line << std::flush;
-    }
-  }
-  void clear() {
-    if (on_) {
-      std::cerr << "\r\033[K" << std::flush;
-    }
-  }
-
- private:
-  bool on_;
-};
 
 std::unique_ptr<links::Link> open_port(const Options& o) {
   const int ways =
@@ -302,40 +273,6 @@ std::unique_ptr<links::Link> open_named_port(const Options& o) {
   }
 }
 
-// A report that cannot be written is better known before the run.
-void make_report_directory(const Options& o) {
-  if (!o.report_dir.empty()) {
-    report::make_directory(o.report_dir);
-  }
-}
-
-void write_reports(const Options& o, const report::Report& r) {
-  if (!o.report_dir.empty()) {
-    report::write_all(o.report_dir, r);
-  }
-  const auto one = [](const std::string& path, const std::string& content) {
-    if (!path.empty()) {
-      report::write_file(path, content);
-    }
-  };
-  one(o.report_text, report::to_text(r, {false, true}));
-  one(o.report_tap, report::to_tap(r));
-  one(o.report_xml, report::to_junit(r));
-  one(o.report_json, report::to_json(r));
-}
-
-// A baseline that cannot be read or makes no sense is what the user gave, not an error of ours.
-std::vector<report::Known> baseline(const Options& o) {
-  if (o.baseline.empty()) {
-    return {};
-  }
-  try {
-    return report::read_baseline(o.baseline);
-  } catch (const std::runtime_error& e) {
-    throw UsageError(fmt::format("--baseline {}", e.what()));
-  }
-}
-
 int plan(const Options& o, const RunConfig& config) {
   constexpr size_t any_mtu = 65535;
   size_t runs = 0;
@@ -364,13 +301,35 @@ bool takes_buffer_count(const std::string& command) {
   return name == "aoe-target" && command.find("--buffer-count") == std::string::npos;
 }
 
+// With what --retry-failed names.
+Selection selection(const Options& o) {
+  Selection out = o.selection;
+  if (o.retry_failed.empty()) {
+    return out;
+  }
+  try {
+    for (const report::PastCase& c : report::read_report(o.retry_failed).cases) {
+      const bool again = c.verdict == Verdict::fail || c.verdict == Verdict::error ||
+                         c.verdict == Verdict::inconclusive;
+      if (again && Registry::all().find(c.id) != nullptr) {
+        out.cases.push_back(c.id);
+      }
+    }
+  } catch (const std::runtime_error& e) {
+    throw UsageError(fmt::format("--retry-failed {}", e.what()));
+  }
+  if (out.cases.size() == o.selection.cases.size()) {
+    throw UsageError(fmt::format("--retry-failed {}: nothing failed in it", o.retry_failed));
+  }
+  return out;
+}
+
 int run(const Options& o, const std::string& command) {
   RunConfig config;
-  config.cases = select(Registry::all(), o.selection);
+  config.cases = select(Registry::all(), selection(o));
   config.allowed = allowed(o);
   config.scratch = scratch(o);
   const std::set<Verdict> also_red = fail_on(o);
-  const auto known = baseline(o);
   if (o.shelf >= 0) {
     config.shelf = static_cast<uint16_t>(o.shelf);
   }
@@ -379,8 +338,13 @@ int run(const Options& o, const std::string& command) {
   }
   config.time_scale = o.time_scale;
   config.capture_dir = o.capture_dir;
-  config.repeat_command = repeat_command(o);
+  config.repeat_command = o.repeat_as.empty() ? repeat_command(o) : o.repeat_as;
+  config.repeat_is_whole = !o.repeat_as.empty();
   config.interrupted = [] { return g_signals > 0; };
+  std::optional<Outcome> outcome;
+  if (!o.plan) {
+    outcome.emplace(o.outcome);
+  }
   std::unique_ptr<TargetProcess> process;
   if (!o.target_command.empty()) {
     if (o.shelf < 0 || o.slot < 0) {
@@ -393,12 +357,8 @@ int run(const Options& o, const std::string& command) {
     if (!o.target_image.empty()) {
       values["image"] = o.target_image;
     }
-    if (!o.plan) {
-      make_report_directory(o);
-    }
-    process = std::make_unique<TargetProcess>(
-        fill_placeholders(o.target_command, values),
-        o.report_dir.empty() || o.plan ? std::string() : o.report_dir + "/target.log");
+    process = std::make_unique<TargetProcess>(fill_placeholders(o.target_command, values),
+                                              outcome ? outcome->target_log() : std::string());
     config.restart = [&](Context::End end) {
       end == Context::End::crash ? process->kill_now() : process->end();
       process->start();
@@ -421,7 +381,6 @@ int run(const Options& o, const std::string& command) {
     return plan(o, config);
   }
   const std::unique_ptr<links::Link> link = open_named_port(o);
-  make_report_directory(o);
   if (auto* model = dynamic_cast<deviants::ModelLink*>(link.get())) {
     config.restart = [model](Context::End) { model->restart(); };
     config.restart_with_buffers = [model](uint64_t buffers) {
@@ -433,8 +392,8 @@ int run(const Options& o, const std::string& command) {
   if (process) {
     process->start();
   }
-  Progress progress(isatty(STDERR_FILENO) != 0);
-  config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c); };
+  Progress progress(!o.outcome.quiet);
+  config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c.id); };
   report::Report report = run_suite(*link, config);
   progress.clear();
   if (process) {
@@ -442,21 +401,9 @@ int run(const Options& o, const std::string& command) {
   }
   report.version = kVersion;
   report.command = command;
-  if (!o.baseline.empty()) {
-    report::hold_against(known, report);
-  }
+  outcome->hold(report);
   report.exit_code = exit_code(report, also_red);
-  // Files first: whoever reads our output may have gone away.
-  std::string unwritten;
-  try {
-    write_reports(o, report);
-  } catch (const std::exception& e) {
-    unwritten = e.what();
-  }
-  std::cout << report::to_text(report, {use_colour(o), o.verbose}) << std::flush;
-  if (!unwritten.empty()) {
-    throw std::runtime_error(unwritten);
-  }
+  outcome->tell(report, o.capture_dir);
   return report.exit_code;
 }
 
@@ -491,6 +438,7 @@ int dispatch(int argc, char** argv) {
   CLI::App* list_app = app.add_subcommand("list", "The cases");
   add_selection(*list_app, o);
   list_app->add_flag("--markdown", o.markdown, "As docs/cases.md");
+  const ReportCommands report_commands(app, kVersion);
   CLI::App* show_app = app.add_subcommand("show", "One case: clauses, needs, what it fails on");
   show_app->add_option("case", o.show, "Its id")->required();
   CLI::App* clauses_app =
@@ -534,6 +482,9 @@ int dispatch(int argc, char** argv) {
   const Registry& registry = Registry::all();
   if (run_app->parsed()) {
     return run(o, joined(argc, argv));
+  }
+  if (report_commands.chosen()) {
+    return report_commands.run();
   }
   if (probe_app->parsed()) {
     return probe(o, congestion_app->parsed());

@@ -27,6 +27,8 @@ struct Finding {
   std::string expected;
   std::string got;
   std::vector<ShownFrame> frames;  // what it rests on; the request first, when there was one
+  std::string cause =
+      {};  // findings with the same one are told once; empty: its other texts are it
 };
 
 }  // namespace conformance

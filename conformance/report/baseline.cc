@@ -6,6 +6,10 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
+#include <ctime>
+#include <sstream>
+
+#include "conformance/report/words.h"
 
 namespace conformance::report {
 
@@ -43,6 +47,14 @@ std::vector<Known> read_baseline(const std::string& path) {
           fmt::format("{}:{}: '{}' is no verdict", path, node.source().begin.line, verdict));
     }
     known.verdict = *it;
+    if (const toml::node* day = t->get("expires")) {
+      const auto date = day->value<toml::date>();
+      if (!date) {
+        throw std::runtime_error(fmt::format("{}:{}: 'expires' is a date (expires = 2027-01-31)",
+                                             path, node.source().begin.line));
+      }
+      known.expires = fmt::format("{:04}-{:02}-{:02}", date->year, date->month, date->day);
+    }
     if (Registry::all().find(known.id) == nullptr) {
       throw std::runtime_error(
           fmt::format("{}:{}: there is no case '{}'", path, node.source().begin.line, known.id));
@@ -50,6 +62,42 @@ std::vector<Known> read_baseline(const std::string& path) {
     out.push_back(known);
   }
   return out;
+}
+
+bool has_expired(const Known& known) {
+  const time_t now = std::time(nullptr);
+  tm parts{};
+  gmtime_r(&now, &parts);
+  const std::string today =
+      fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+  return !known.expires.empty() && known.expires < today;
+}
+
+std::string baseline_text(const Report& report, const std::string& reason) {
+  std::ostringstream out;
+  toml::array entries;
+  for (const CaseResult& c : report.cases) {
+    const bool is_case = Registry::all().find(c.id) != nullptr;  // not the run's own closing check
+    if (is_case && (is_bad(c.verdict) || c.verdict == Verdict::warn) && c.started_ns != 0) {
+      entries.push_back(toml::table{{"case", c.id},
+                                    {"verdict", to_string(c.verdict)},
+                                    {"reason", c.known.empty() ? reason : c.known}});
+    }
+  }
+  out << "# What this target is known to do wrong, for aoe-conformance run --baseline.\n";
+  if (entries.empty()) {
+    return out.str() + "known = []\n";
+  }
+  for (const toml::node& entry : entries) {
+    const auto text = [&](const char* key) {
+      std::ostringstream value;
+      value << toml::value<std::string>((*entry.as_table())[key].value_or(std::string()));
+      return value.str();
+    };
+    out << "\n[[known]]\ncase = " << text("case") << "\nverdict = " << text("verdict")
+        << "\nreason = " << text("reason") << "\n";
+  }
+  return out.str();
 }
 
 void hold_against(const std::vector<Known>& known, Report& report) {
@@ -64,6 +112,10 @@ void hold_against(const std::vector<Known>& known, Report& report) {
         report.baseline_surprises.push_back(
             fmt::format("{} is not known to {}: {}", c.id, to_string(c.verdict), c.reason));
       }
+    } else if (it->verdict == c.verdict && has_expired(*it)) {
+      report.baseline_surprises.push_back(fmt::format("{} is known to {}, but only until {}: {}",
+                                                      c.id, to_string(c.verdict), it->expires,
+                                                      it->reason));
     } else if (it->verdict == c.verdict) {
       c.known = it->reason;
     } else if (c.verdict != Verdict::skip) {

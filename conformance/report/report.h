@@ -1,5 +1,5 @@
 #pragma once
-// A run's result, and its four forms: text for people, TAP 14, JUnit XML and JSON for machines.
+// A run's result, and its faces: text and HTML for people, TAP 14, JUnit XML and JSON for machines.
 // Pure: values in, strings out; writing a file is atomic (a new file renamed over the old), so that
 // a reader never meets half a report.
 
@@ -8,6 +8,9 @@
 #include "conformance/runner/judge.h"
 
 namespace conformance::report {
+
+// Of the JSON; a change that a reader must know of makes it another (docs/migrating.md).
+inline constexpr const char* kSchema = "aoe-conformance-report-2";
 
 struct Report {
   std::string version;
@@ -32,9 +35,12 @@ struct Report {
   std::map<Verdict, size_t> counts() const;
 };
 
+// How much a person wants to read: the verdict and the failed ids; three lines a failure; a screen
+// a failure; each case and every byte.
+enum class Detail { quiet, brief, usual, full };
 struct TextOptions {
   bool colour = false;
-  bool verbose = false;  // each case, not only those that have something to say
+  Detail detail = Detail::usual;
 };
 std::string to_text(const Report& report, const TextOptions& options = {});
 std::string to_tap(const Report& report);
@@ -43,7 +49,8 @@ std::string to_json(const Report& report);
 
 // Throws std::runtime_error that names the file.
 void write_file(const std::string& path, const std::string& content);
-// report.txt, report.tap, report.xml, report.json. The directory is made when it is missing.
+// report.txt, report.tap, report.xml, report.json, report.html. The directory is made when it is
+// missing.
 void make_directory(const std::string& directory);
 void write_all(const std::string& directory, const Report& report);
 

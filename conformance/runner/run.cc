@@ -235,7 +235,8 @@ class Run {
     result.target_said = config_.what_it_said ? config_.what_it_said() : std::string();
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
     for (const Need need : c.needs) {
-      if (need <= Need::stress && config_.repeat_command.find("--allow") == std::string::npos) {
+      if (need <= Need::stress && !config_.repeat_is_whole &&
+          config_.repeat_command.find("--allow") == std::string::npos) {
         result.repeat += " --allow " + to_string(need);
       }
     }
@@ -283,6 +284,7 @@ class Run {
     f.clause = result.clauses.empty() ? "" : result.clauses.front();
     f.expected = "a target that goes on answering";
     f.got = how;
+    f.cause = "died: " + how;
     if (!suspects.empty()) {
       f.got = fmt::format("{} ({} frame{} sent since its last reply; the first is shown)", how,
                           suspects.size(), suspects.size() == 1 ? "" : "s");

@@ -19,9 +19,10 @@ struct RunConfig {
   std::optional<uint16_t> shelf;
   std::optional<uint8_t> slot;
   double time_scale = 1.0;
-  size_t mtu_max = 0;          // 0: the interface's
-  std::string capture_dir;     // empty: none
-  std::string repeat_command;  // the command line without its selection
+  size_t mtu_max = 0;            // 0: the interface's
+  std::string capture_dir;       // empty: none
+  std::string repeat_command;    // the command line without its selection
+  bool repeat_is_whole = false;  // it allows what cases need, and more --allow would be noise
   std::function<bool()> interrupted;
   std::function<void(size_t number, size_t total, const Case&)> on_begin;
   std::function<void(const CaseResult&)> on_result;

@@ -29,7 +29,10 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
   conformance::report::Report report = conformance::run_suite(engine, config);
   report.command = "aoe-sim conformance";
   report.exit_code = conformance::exit_code(report, {});
-  fmt::print("{}", conformance::report::to_text(report, {.colour = false, .verbose = verbose}));
+  fmt::print("{}", conformance::report::to_text(
+                       report, {.colour = false,
+                                .detail = verbose ? conformance::report::Detail::full
+                                                  : conformance::report::Detail::usual}));
   const auto real_us = std::chrono::duration_cast<std::chrono::microseconds>(
                            std::chrono::steady_clock::now() - begin)
                            .count();

@@ -1,0 +1,173 @@
+// What becomes of a run.
+
+#include "conformance/outcome.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+
+#include "conformance/report/page.h"
+#include "conformance/runner/selection.h"
+
+namespace conformance {
+
+namespace {
+
+constexpr auto kSayEvery = std::chrono::seconds(10);
+
+bool use_colour(const OutcomeOptions& o) {
+  return o.colour == "always" || (o.colour == "auto" && isatty(STDOUT_FILENO) != 0);
+}
+
+report::Detail detail(const OutcomeOptions& o) {
+  return o.quiet     ? report::Detail::quiet
+         : o.brief   ? report::Detail::brief
+         : o.verbose ? report::Detail::full
+                     : report::Detail::usual;
+}
+
+void write_reports(const OutcomeOptions& o, const report::Report& r) {
+  if (!o.report_dir.empty()) {
+    report::write_all(o.report_dir, r);
+  }
+  const auto one = [](const std::string& path, const auto& make) {
+    if (!path.empty()) {
+      report::write_file(path, make());
+    }
+  };
+  one(o.report_text, [&] { return report::to_text(r, {false, report::Detail::full}); });
+  one(o.report_tap, [&] { return report::to_tap(r); });
+  one(o.report_xml, [&] { return report::to_junit(r); });
+  one(o.report_json, [&] { return report::to_json(r); });
+  one(o.report_html, [&] { return report::run_page(report::to_json(r)); });
+}
+
+}  // namespace
+
+void add_outcome_options(CLI::App& app, OutcomeOptions& o) {
+  app.add_option("--report-dir", o.report_dir,
+                 "report.txt, .tap, .xml (JUnit), .json and .html go there, and target.log")
+      ->type_name("DIR");
+  app.add_option("--report-text", o.report_text, "All of it as text")->type_name("FILE");
+  app.add_option("--report-tap", o.report_tap, "As TAP 14")->type_name("FILE");
+  app.add_option("--report-xml", o.report_xml, "As JUnit's XML")->type_name("FILE");
+  app.add_option("--report-json", o.report_json, "As JSON (docs/report.schema.json)")
+      ->type_name("FILE");
+  app.add_option("--report-html", o.report_html, "As a page that stands alone")->type_name("FILE");
+  app.add_option("--baseline", o.baseline,
+                 "Known failures (TOML); anything else, either way, is red")
+      ->type_name("FILE");
+  app.add_option("--write-baseline", o.write_baseline,
+                 "What fails now becomes known: a file for --baseline")
+      ->type_name("FILE");
+  app.add_option("--reason", o.reason, "Why, for --write-baseline")->type_name("TEXT");
+  app.add_option("--color", o.colour, "auto, always, never")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  CLI::Option* brief =
+      app.add_flag("--brief", o.brief, "Of a failure: clause, asked, expected, got");
+  CLI::Option* quiet = app.add_flag("--quiet,-q", o.quiet, "Only what failed, and the verdict");
+  CLI::Option* verbose =
+      app.add_flag("--verbose,-v", o.verbose, "Every case, and every byte of every failure");
+  quiet->excludes(brief)->excludes(verbose);
+  brief->excludes(verbose);
+}
+
+Outcome::Outcome(const OutcomeOptions& options) : o_(options) {
+  if (!o_.write_baseline.empty() && o_.reason.empty()) {
+    throw UsageError("--write-baseline needs --reason TEXT: why these failures are accepted");
+  }
+  if (!o_.reason.empty() && o_.write_baseline.empty()) {
+    throw UsageError("--reason belongs to --write-baseline");
+  }
+  if (!o_.baseline.empty()) {
+    // One that cannot be read or makes no sense is what the user gave, not an error of ours.
+    try {
+      known_ = report::read_baseline(o_.baseline);
+    } catch (const std::runtime_error& e) {
+      throw UsageError(fmt::format("--baseline {}", e.what()));
+    }
+  }
+  if (!o_.report_dir.empty()) {
+    try {
+      report::make_directory(o_.report_dir);
+    } catch (const std::runtime_error& e) {
+      throw UsageError(fmt::format("--report-dir {}", e.what()));
+    }
+  }
+}
+
+void Outcome::hold(report::Report& r) const {
+  if (!o_.baseline.empty()) {
+    report::hold_against(known_, r);
+  }
+}
+
+std::string Outcome::target_log() const {
+  return o_.report_dir.empty() ? std::string() : o_.report_dir + "/target.log";
+}
+
+void Outcome::tell(const report::Report& r, const std::string& capture_dir) const {
+  static_cast<void>(capture_dir);
+  // Files first: whoever reads our output may have gone away.
+  std::string unwritten;
+  try {
+    write_reports(o_, r);
+    if (!o_.write_baseline.empty()) {
+      report::write_file(o_.write_baseline, report::baseline_text(r, o_.reason));
+    }
+  } catch (const std::exception& e) {
+    unwritten = e.what();
+  }
+  std::cout << report::to_text(r, {use_colour(o_), detail(o_)}) << std::flush;
+  if (!unwritten.empty()) {
+    throw std::runtime_error(unwritten);
+  }
+}
+
+Progress::Progress(bool wanted)
+    : wanted_(wanted),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      began_(Clock::now()),
+      told_(Clock::now()) {}
+
+void Progress::begin(size_t number, size_t total, const std::string& id) {
+  if (!wanted_) {
+    return;
+  }
+  const auto now = Clock::now();
+  if (!terminal_ && now - told_ < kSayEvery) {
+    return;
+  }
+  std::string line = fmt::format("[{}/{}] {}", number, total, id);
+  const double elapsed = std::chrono::duration<double>(now - began_).count();
+  constexpr double worth_saying = 2;
+  if (number > 1 && elapsed > worth_saying) {
+    const double done = static_cast<double>(number - 1) / static_cast<double>(total);
+    line += fmt::format(", about {:.0f} s left", elapsed / done - elapsed);
+  }
+  if (!terminal_) {
+    std::cerr << line << "\n" << std::flush;
+    told_ = now;
+    return;
+  }
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 &&
+      line.size() >= size.ws_col) {
+    line.resize(size.ws_col - 1U);
+  }
+  std::cerr << "\r\033[K" << line << std::flush;
+  drawn_ = true;
+}
+
+void Progress::clear() {
+  if (drawn_) {
+    std::cerr << "\r\033[K" << std::flush;
+    drawn_ = false;
+  }
+}
+
+}  // namespace conformance
