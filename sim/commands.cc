@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "sim/isolated.h"
 #include "sim/search.h"
 #include "sim/shrink.h"
 #include "sim/swarm.h"
@@ -51,6 +52,7 @@ Prepared from_file(const std::string& path, const WatchOptions& watch) {
   Prepared prepared;
   try {
     prepared.schedule = parse_schedule(read_text(path));
+    check_settings(prepared.schedule.settings);
   } catch (const ScheduleError& error) {
     throw std::runtime_error(fmt::format("{}: {}", path, error.what()));
   }
@@ -112,7 +114,9 @@ Finished run_watched(const Prepared& prepared, const WatchOptions& watch) {
     world.add_sink(sink.get());
   }
   Finished finished;
+  arm_watchdog(kPatienceSeconds);
   finished.result = world.run();
+  arm_watchdog(0);
   finished.written = world.written();
   finished.written.signature = finished.result.signature;
   finished.written.expectation = finished.result.outcome == Outcome::intact ? Expectation::intact
@@ -214,6 +218,23 @@ int report_check(const Prepared& prepared) {
   return kExitGood;
 }
 
+// A schedule that ends in a broken assertion, or not at all, is run in a process of its own.
+bool expects_death(const Schedule& schedule) {
+  return schedule.expectation == Expectation::failure &&
+         (schedule.signature.starts_with("crash:") || schedule.signature == "hang");
+}
+
+bool replay_death(const std::string& path, const Schedule& schedule) {
+  const Isolated result = run_isolated(schedule, std::nullopt);
+  fmt::print("{}: {} {}: {}\n", path, outcome_name(result.outcome), result.signature, result.text);
+  if (result.signature == schedule.signature) {
+    return true;
+  }
+  fmt::print(stderr, "aoe-sim: {}: expected failure {}, came out {} {}\n", path, schedule.signature,
+             outcome_name(result.outcome), result.signature);
+  return false;
+}
+
 constexpr std::uint64_t kHashSeeds = 40;
 
 }  // namespace
@@ -247,13 +268,17 @@ int run_seed(std::uint64_t seed, const std::string& profile, const WatchOptions&
         "--profile {1}\n",
         seed, profile, watch.extension.empty() ? "" : " --extension " + watch.extension);
   }
-  return exit_code_of(finished.result);
+  return exit_code_of(finished.result.outcome);
 }
 
 int replay_files(const std::vector<std::string>& paths, const WatchOptions& watch) {
   int code = kExitGood;
   for (const std::string& path : paths) {
     const Prepared prepared = from_file(path, watch);
+    if (expects_death(prepared.schedule) && watch.extension.empty()) {
+      code = replay_death(path, prepared.schedule) ? code : kExitUnexpected;
+      continue;
+    }
     if (watch.check && report_check(prepared) != kExitGood) {
       return kExitNotDeterministic;
     }
@@ -264,7 +289,8 @@ int replay_files(const std::vector<std::string>& paths, const WatchOptions& watc
     fmt::print("{}: ", path);
     print_result(finished.result);
     if (!watch.extension.empty()) {
-      return exit_code_of(finished.result);  // another configuration than the file's: no promise
+      return exit_code_of(
+          finished.result.outcome);  // another configuration than the file's: no promise
     }
     if (!as_expected(prepared.schedule, finished.result)) {
       fmt::print(stderr, "aoe-sim: {}: expected {}, came out {} {}\n", path,
@@ -294,19 +320,22 @@ int explain(const std::string& path, std::optional<std::uint64_t> seed, const st
 int shrink_command(const std::string& path, std::optional<std::uint64_t> seed,
                    const std::string& profile, const std::string& output) {
   const Prepared prepared = seed ? from_seed(*seed, profile, {}) : from_file(path, {});
-  const Finished original = run_watched(prepared, {});
-  if (original.result.outcome == Outcome::intact) {
+  const Isolated original = run_isolated(prepared.schedule, prepared.swarm);
+  if (original.outcome == Outcome::intact) {
     throw std::runtime_error("nothing to shrink: the run ends intact");
   }
-  const ShrinkResult small = shrink(original.written, [&](const Schedule& candidate) {
-    World world(candidate);
-    const Result result = world.run();
-    return result.outcome == original.result.outcome &&
-           result.signature == original.result.signature;
+  // What hangs is waited for a thousand times.
+  const unsigned patience = original.outcome == Outcome::hang ? 1 : kPatienceSeconds;
+  ShrinkResult small = shrink(original.written, [&](const Schedule& candidate) {
+    const Isolated result = run_isolated(candidate, std::nullopt, patience);
+    return result.outcome == original.outcome && result.signature == original.signature;
   });
+  small.schedule.signature = original.signature;
+  small.schedule.expectation =
+      original.outcome == Outcome::known_damage ? Expectation::known : Expectation::failure;
   fmt::print(stderr, "from {} choices to {} in {} runs: {} {}\n", original.written.choices(),
-             small.schedule.choices(), small.runs, outcome_name(original.result.outcome),
-             original.result.signature);
+             small.schedule.choices(), small.runs, outcome_name(original.outcome),
+             original.signature);
   write_text(output, print_schedule(small.schedule));
   return kExitGood;
 }
@@ -342,6 +371,10 @@ int check_hashes(const std::string& path, bool bless) {
 }
 
 int hunt(const std::string& profile, std::uint64_t seeds) {
+  if (seeds == 0) {
+    fmt::print(stderr, "aoe-sim hunt: no seed to run\n");
+    return kExitUsage;
+  }
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     const RandomRun random = make_random(seed, profile);
     World world(random.schedule, random.swarm);

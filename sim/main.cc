@@ -6,8 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <optional>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sim/commands.h"
+#include "sim/last_words.h"
 #include "sim/link/conformance_command.h"
 #include "sim/live/bridge_command.h"
 #include "sim/search.h"
@@ -24,11 +25,10 @@
 namespace {
 
 // A broken assertion of the engine's is an outcome with an exit code of its own.
-extern "C" void on_crash(int) {
-  constexpr std::string_view kMessage =
-      "aoe-sim: the engine or the simulator broke an assertion: the last line above says which\n";
-  [[maybe_unused]] const ssize_t written = ::write(2, kMessage.data(), kMessage.size());
-  ::_exit(sim::kExitCrash);
+void on_death(const std::string& signature, const std::string& text) {
+  std::fflush(nullptr);
+  fmt::print(stderr, "aoe-sim: {}: {}\n", signature, text);
+  ::_exit(signature == "hang" ? sim::kExitHang : sim::kExitCrash);
 }
 
 // "A..B" with B not included, or one number.
@@ -126,7 +126,9 @@ int command_line(int argc, char** argv) {
       "The reference AoE target's real engine on a simulated network and disk, from a seed.\n"
       "Exit codes: 0 intact or as expected, 2 wrong usage, 10 safety, 11 liveness, 12 crash,\n"
       "13 damage that the protocol cannot prevent, 14 not deterministic, 15 a schedule ended\n"
-      "otherwise than it says, 16 a batch in which something never happened.",
+      "otherwise than it says, 16 a batch in which something never happened, 17 a run that comes "
+      "to\n"
+      "no end.",
       "aoe-sim"};
   app.require_subcommand(1);
   Options options;
@@ -251,7 +253,7 @@ int main(int argc, char** argv) {
   constexpr int kKeepBytes = 256 << 20;
   mallopt(M_MMAP_THRESHOLD, kKeepBytes);
   mallopt(M_TRIM_THRESHOLD, kKeepBytes);
-  std::signal(SIGABRT, on_crash);
+  sim::install_last_words(on_death);
   try {
     return command_line(argc, argv);
   } catch (const std::exception& error) {

@@ -543,6 +543,38 @@ Schedule parse_schedule(std::string_view text) {
   return Parser().parse(text);
 }
 
+void check_settings(const Settings& settings) {
+  struct Range {
+    std::string_view name;
+    std::int64_t value;
+    std::int64_t least;
+    std::int64_t most;
+  };
+  constexpr std::int64_t kLongest = 1'000'000 * kSecond;
+  for (const Range& range : {
+           Range{"sectors", settings.sectors, 1, 1 << 20},
+           Range{"mtu", settings.mtu, 1042, 9000},
+           Range{"link_latency_ns", settings.link_latency_ns, 0, kSecond},
+           Range{"link_ns_per_byte", settings.link_ns_per_byte, 0, kSecond},
+           Range{"queue_bytes", settings.queue_bytes, 0, 1 << 30},
+           Range{"buffer_count", settings.buffer_count, 1, 65'535},
+           Range{"wake_ns", settings.wake_ns, 0, kSecond},
+           Range{"disk_read_ns", settings.disk_read_ns, 0, kLongest},
+           Range{"disk_write_ns", settings.disk_write_ns, 0, kLongest},
+           Range{"disk_flush_ns", settings.disk_flush_ns, 0, kLongest},
+           Range{"initiators_max", settings.initiators_max, 1, 4'096},
+           Range{"operations_max", settings.operations_max, 1, 65'536},
+           Range{"target_clock_ppm", settings.target_clock_ppm, -100'000, 100'000},
+           Range{"target_clock_offset_ns", settings.target_clock_offset_ns, 0, kLongest},
+           Range{"limit_ns", settings.limit_ns, 1, kLongest},
+       }) {
+    if (range.value < range.least || range.value > range.most) {
+      throw ScheduleError(fmt::format("\"set {} {}\": it must be from {} to {}", range.name,
+                                      range.value, range.least, range.most));
+    }
+  }
+}
+
 std::optional<Nanoseconds> parse_duration(std::string_view text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -197,6 +197,8 @@ class ScheduleError : public std::runtime_error {
 };
 
 Schedule parse_schedule(std::string_view text);
+// What no target and no wire can be: throws ScheduleError.
+void check_settings(const Settings& settings);
 std::string print_schedule(const Schedule& schedule);
 
 std::string print_duration(Nanoseconds duration);

@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "sim/last_words.h"
 #include "sim/swarm.h"
 
 namespace sim {
@@ -32,6 +33,7 @@ struct Worker {
   std::uint64_t first = 0;
   std::uint64_t last_begun = 0;
   bool begun = false;
+  std::string last_words;  // JSON: signature and text
   bool summed = false;
   std::string rest;
 };
@@ -55,6 +57,16 @@ void say(int pipe, const std::string& line) {
     }
     written += part > 0 ? static_cast<std::size_t>(part) : 0;
   }
+}
+
+int pipe_of_this_worker = -1;
+
+void die_speaking(const std::string& signature, const std::string& text) {
+  Json words;
+  words["signature"] = signature;
+  words["text"] = text;
+  say(pipe_of_this_worker,
+      "D " + words.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Json failure_line(std::uint64_t seed, const SearchOptions& options, const Result& result,
@@ -89,9 +101,12 @@ void add_counts(std::map<std::string, std::uint64_t>& counts, const Result& resu
 [[noreturn]] void work(const SearchOptions& options, std::uint64_t first, std::uint64_t step,
                        int pipe) {
   Totals totals;
+  pipe_of_this_worker = pipe;
+  install_last_words(die_speaking);
   for (std::uint64_t seed = first; seed < options.end; seed += step) {
     say(pipe, fmt::format("B {}\n", seed));
     const RandomRun random = make_random(seed, options.profile);
+    arm_watchdog(kPatienceSeconds);
     World world(random.schedule, random.swarm);
     const Result result = world.run();
     ++totals.seeds;
@@ -177,6 +192,8 @@ void Searcher::take_line(Worker& worker, const std::string& line) {
     Json failure = Json::parse(line.substr(2));
     stop_ = stop_ || (options_.stop_at_first && failure["outcome"] != "known-damage");
     failures_.emplace(failure["seed"].get<std::uint64_t>(), std::move(failure));
+  } else if (line.starts_with("D ")) {
+    worker.last_words = line.substr(2);
   } else if (line.starts_with("S ")) {
     worker.summed = true;
     const Json sum = Json::parse(line.substr(2));
@@ -227,7 +244,13 @@ void Searcher::ended(Worker& worker) {
   failure["outcome"] = "crash";
   failure["signature"] =
       WIFSIGNALED(status) ? fmt::format("crash:signal-{}", WTERMSIG(status)) : std::string("crash");
-  failure["text"] = "the engine or the simulator stopped; its message is on the standard error";
+  failure["text"] = "the engine or the simulator stopped";
+  if (!worker.last_words.empty()) {
+    const Json words = Json::parse(worker.last_words);
+    failure["outcome"] = words["signature"] == "hang" ? "hang" : "crash";
+    failure["signature"] = words["signature"];
+    failure["text"] = words["text"];
+  }
   failure["choices"] = 0;
   failures_.emplace(seed, std::move(failure));
   ++totals_.failures;
@@ -325,10 +348,11 @@ int Searcher::run() {
     const int mine = outcome == "crash"      ? kExitCrash
                      : outcome == "safety"   ? kExitSafety
                      : outcome == "liveness" ? kExitLiveness
+                     : outcome == "hang"     ? kExitHang
                                              : kExitGood;
-    code = code == kExitGood || mine == kExitSafety || (mine == kExitCrash && code != kExitSafety)
-               ? (mine == kExitGood ? code : mine)
-               : code;
+    const bool worse =
+        mine == kExitSafety || (mine == kExitCrash && code != kExitSafety) || code == kExitGood;
+    code = mine != kExitGood && worse ? mine : code;
   }
   if (code == kExitGood && options_.non_vacuous) {
     const std::vector<std::string> names = never_happened();
@@ -352,12 +376,16 @@ std::string_view outcome_name(Outcome outcome) {
       return "safety";
     case Outcome::liveness:
       return "liveness";
+    case Outcome::crash:
+      return "crash";
+    case Outcome::hang:
+      return "hang";
   }
   return "?";
 }
 
-int exit_code_of(const Result& result) {
-  switch (result.outcome) {
+int exit_code_of(Outcome outcome) {
+  switch (outcome) {
     case Outcome::intact:
       return kExitGood;
     case Outcome::known_damage:
@@ -366,11 +394,22 @@ int exit_code_of(const Result& result) {
       return kExitSafety;
     case Outcome::liveness:
       return kExitLiveness;
+    case Outcome::crash:
+      return kExitCrash;
+    case Outcome::hang:
+      return kExitHang;
   }
   return kExitUsage;
 }
 
 int search(const SearchOptions& options, std::FILE* out) {
+  if (options.first + options.shard >= options.end) {
+    fmt::print(stderr,
+               "aoe-sim search: no seed to run: {}..{} (the second not included), part {} of {}; "
+               "nothing that was searched is nothing found\n",
+               options.first, options.end, options.shard, options.shards);
+    return kExitUsage;
+  }
   return Searcher(options, out).run();
 }
 

@@ -23,6 +23,7 @@ enum ExitCode : int {
   kExitNotDeterministic = 14,
   kExitUnexpected = 15,  // a schedule did not end as it says it does
   kExitVacuous = 16,     // a batch in which something never happened
+  kExitHang = 17,        // a run that comes to no end
 };
 
 struct SearchOptions {
@@ -43,7 +44,7 @@ int search(const SearchOptions& options, std::FILE* out);
 // Merges such lines: by signature, the shortest schedule of each. Returns an exit code.
 int merge(const std::vector<std::string>& paths, std::FILE* out);
 
-int exit_code_of(const Result& result);
+int exit_code_of(Outcome outcome);
 std::string_view outcome_name(Outcome outcome);
 
 }  // namespace sim

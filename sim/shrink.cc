@@ -233,6 +233,15 @@ class Shrinker {
     if (kind == OpKind::wait) {
       return lower_duration([&](Schedule& s) -> std::int64_t& { return op_of(s).amount; });
     }
+    if (kind == OpKind::skip || kind == OpKind::coalesced || kind == OpKind::congestion ||
+        kind == OpKind::set_config || kind == OpKind::garbage) {
+      smaller |= lower_number<std::int64_t>(
+          [&](Schedule& s) -> std::int64_t& { return op_of(s).amount; }, 0);
+    }
+    if (kind == OpKind::congestion) {
+      smaller |= lower_number<std::uint32_t>(
+          [&](Schedule& s) -> std::uint32_t& { return op_of(s).sectors; }, 1);
+    }
     if (kind == OpKind::read || kind == OpKind::write || kind == OpKind::coalesced) {
       smaller |= lower_number<std::uint32_t>(
           [&](Schedule& s) -> std::uint32_t& { return op_of(s).sectors; }, 1);

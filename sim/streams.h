@@ -27,6 +27,7 @@ constexpr std::uint64_t hash(std::uint64_t seed, std::string_view name, std::uin
 class Stream {
  public:
   constexpr Stream() = default;
+  constexpr explicit Stream(std::uint64_t state) : state_(state) {}
   constexpr Stream(std::uint64_t seed, std::string_view name, std::uint64_t id)
       : state_(hash(seed, name, id)) {}
 
@@ -43,6 +44,23 @@ class Stream {
 
  private:
   std::uint64_t state_ = 0;
+};
+
+// A stream without a place in it: what number N of a thing meets depends on N and on nothing that
+// was drawn before, so that neither another thing nor another kind of fault shifts it.
+class Numbered {
+ public:
+  constexpr Numbered() = default;
+  constexpr Numbered(std::uint64_t seed, std::string_view name, std::uint64_t id)
+      : base_(hash(seed, name, id)) {}
+
+  // The stream of number N: the first draw says whether something strikes, the next ones how.
+  [[nodiscard]] constexpr Stream at(std::uint64_t number) const {
+    return Stream(base_ + mix(number + kGolden));
+  }
+
+ private:
+  std::uint64_t base_ = 0;
 };
 
 }  // namespace sim

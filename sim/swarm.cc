@@ -32,7 +32,9 @@ Profile profile_of(std::string_view name) {
   throw ScheduleError(fmt::format("\"{}\" is no profile; known: {}", name, known));
 }
 
-std::uint64_t rate(Stream& stream) {
+// A stream for each kind, as in faults.cc: a new kind leaves the rates of the others alone.
+std::uint64_t rate(std::uint64_t seed, std::string_view kind) {
+  Stream stream(seed, kind, 0);
   switch (stream.below(3)) {
     case 0:
       return 0;
@@ -46,25 +48,32 @@ std::uint64_t rate(Stream& stream) {
 Nanoseconds span(Stream& stream, Nanoseconds shortest, std::uint64_t doublings) {
   return shortest << stream.below(doublings);
 }
+Nanoseconds span(std::uint64_t seed, std::string_view kind, Nanoseconds shortest,
+                 std::uint64_t doublings) {
+  Stream stream(seed, kind, 0);
+  return span(stream, shortest, doublings);
+}
 
 Swarm draw_swarm(std::uint64_t seed, Profile profile) {
-  Stream stream(seed, "swarm", 0);
   Swarm swarm;
   swarm.seed = seed;
-  swarm.drop = rate(stream);
-  swarm.delay = rate(stream);
-  swarm.duplicate = rate(stream);
-  swarm.hold = rate(stream);
-  swarm.truncate = rate(stream) / 4;
-  swarm.pad = rate(stream) / 4;
-  swarm.bad_fcs = rate(stream) / 4;
-  swarm.full = rate(stream) / 4;
-  swarm.delay_max = span(stream, kMillisecond / 2, 12);
-  swarm.duplicate_max = span(stream, kMillisecond / 2, 12);
-  swarm.disk_delay = rate(stream) * 4;
-  swarm.disk_delay_max = span(stream, kMillisecond / 4, 10);
-  swarm.disk_error = rate(stream) / 2;
-  swarm.flip = profile == Profile::corrupt ? kRare + rate(stream) / 2 : 0;
+  swarm.drop = rate(seed, "rate.drop");
+  swarm.burst = rate(seed, "rate.burst") / 16;
+  swarm.outage = Stream(seed, "rate.outage", 0).below(4) == 0 ? kRare * 4 : 0;
+  swarm.delay = rate(seed, "rate.delay");
+  swarm.duplicate = rate(seed, "rate.duplicate");
+  swarm.hold = rate(seed, "rate.hold");
+  swarm.truncate = rate(seed, "rate.truncate") / 4;
+  swarm.pad = rate(seed, "rate.pad") / 4;
+  swarm.bad_fcs = rate(seed, "rate.bad-fcs") / 4;
+  swarm.full = rate(seed, "rate.full") / 4;
+  swarm.delay_max = span(seed, "rate.delay-max", kMillisecond / 2, 12);
+  swarm.duplicate_max = span(seed, "rate.duplicate-max", kMillisecond / 2, 12);
+  swarm.disk_delay = rate(seed, "rate.disk-delay") * 4;
+  swarm.disk_delay_max = span(seed, "rate.disk-delay-max", kMillisecond / 4, 10);
+  swarm.disk_error = rate(seed, "rate.disk-error") / 2;
+  swarm.disk_hang = Stream(seed, "rate.disk-hang", 0).below(6) == 0 ? kRare : 0;
+  swarm.flip = profile == Profile::corrupt ? kRare + rate(seed, "rate.flip") / 2 : 0;
   swarm.heal_at = 4 * kSecond;
   return swarm;
 }

@@ -24,7 +24,8 @@
 
 namespace sim {
 
-enum class Outcome : std::uint8_t { intact, known_damage, safety, liveness };
+// crash and hang: of a run in a process of its own (sim/isolated.h).
+enum class Outcome : std::uint8_t { intact, known_damage, safety, liveness, crash, hang };
 
 struct Result {
   Outcome outcome = Outcome::intact;

@@ -57,7 +57,13 @@ bool all_zero(Bytes bytes) {
 
 Initiator::Initiator(std::uint32_t host, const InitiatorSpec& spec, Surroundings surroundings)
     : host_(host), spec_(spec), world_(std::move(surroundings)), ops_(spec.ops) {
-  spec_.frame_sectors = std::max<std::int64_t>(spec_.frame_sectors, 1);
+  // No more than a frame carries, as any initiator does that knows its interface's MTU.
+  constexpr std::int64_t kAtaHeaderBytes = kAtaBytes - 14;
+  const std::int64_t room =
+      world_.settings.mtu - kAtaHeaderBytes - (spec_.crc != 0 ? std::int64_t{kCrcBytes} : 0);
+  spec_.frame_sectors = std::clamp<std::int64_t>(
+      spec_.frame_sectors, 1,
+      std::clamp<std::int64_t>(room / static_cast<std::int64_t>(kSectorBytes), 1, 255));
   spec_.window = std::max<std::int64_t>(spec_.window, 1);
   spec_.rto_ns = std::max<std::int64_t>(spec_.rto_ns, kMicrosecond);
 }
@@ -227,7 +233,12 @@ void Initiator::begin(const Op& op, Nanoseconds now) {
 
 void Initiator::cut_into_parts(Active& active) {
   if (active.kind == OpKind::coalesced) {
-    for (std::int64_t i = 0; i <= active.amount; ++i) {
+    const std::int64_t fits =
+        (world_.settings.mtu + 14 - static_cast<std::int64_t>(kAtaBytes) - 1) /
+        static_cast<std::int64_t>(kCoalescedEntryBytes);
+    const std::int64_t further =
+        std::clamp<std::int64_t>(active.amount, 0, std::min<std::int64_t>(fits, 255));
+    for (std::int64_t i = 0; i <= further; ++i) {
       Part part;
       part.tag = new_tag();
       part.lba = active.lba + static_cast<std::uint64_t>(i) * active.sectors;

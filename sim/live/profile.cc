@@ -27,6 +27,7 @@ struct Rate {
 };
 constexpr std::array kRates{
     Rate{"drop", &Swarm::drop, nullptr},
+    Rate{"burst", &Swarm::burst, nullptr},
     Rate{"delay", &Swarm::delay, &Swarm::delay_max},
     Rate{"duplicate", &Swarm::duplicate, &Swarm::duplicate_max},
     Rate{"hold", &Swarm::hold, nullptr},
@@ -117,6 +118,7 @@ Swarm load_profile(const std::string& name_or_path, std::uint64_t seed) {
     }
   }
   swarm.seed = seed;
+  swarm.outage = 0;  // it strikes by the clock; here a verdict is drawn for a frame's number alone
   swarm.heal_at = std::numeric_limits<Nanoseconds>::max();
   return swarm;
 }
