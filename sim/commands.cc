@@ -375,18 +375,24 @@ int hunt(const std::string& profile, std::uint64_t seeds) {
     fmt::print(stderr, "aoe-sim hunt: no seed to run\n");
     return kExitUsage;
   }
-  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+  // What hangs is a mutant's end as well, and soon.
+  constexpr unsigned kHuntPatience = 5;
+  constexpr std::uint64_t kDeathsMax = 8;
+  std::uint64_t deaths = 0;
+  for (std::uint64_t seed = 0; seed < seeds && deaths < kDeathsMax; ++seed) {
     const RandomRun random = make_random(seed, profile);
-    World world(random.schedule, random.swarm);
-    const Result result = world.run();
+    const Isolated result = run_isolated(random.schedule, random.swarm, kHuntPatience);
     if (result.outcome == Outcome::safety || result.outcome == Outcome::liveness) {
-      fmt::print("found by seed {}: {}\n", seed, result.signature);
-      print_findings(result);
+      fmt::print("found by seed {}: {}: {}\n", seed, result.signature, result.text);
       return kExitGood;
     }
+    if (result.outcome == Outcome::crash || result.outcome == Outcome::hang) {
+      ++deaths;
+      fmt::print("seed {} dies: {}: {}\n", seed, result.signature, result.text);
+    }
   }
-  fmt::print(stderr, "not found by {} seeds of {}\n", seeds, profile);
-  return kExitSafety;
+  fmt::print(stderr, "no oracle found it in {} seeds of {}; {} died\n", seeds, profile, deaths);
+  return deaths == 0 ? kExitSafety : kExitCrash;
 }
 
 }  // namespace sim

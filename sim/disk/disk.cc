@@ -57,8 +57,6 @@ std::size_t Disk::take_slot() {
 }
 
 void Disk::start(const target::engine::DiskOp& op, Nanoseconds now) {
-  assert(op.kind == DiskOpKind::flush ||
-         op.lba + op.sectors <= static_cast<std::uint64_t>(settings_.sectors));
   const std::size_t slot = take_slot();
   InFlight& flight = flights_[slot];
   flight = {.op = op,
@@ -67,6 +65,13 @@ void Disk::start(const target::engine::DiskOp& op, Nanoseconds now) {
             .transferred = op.sectors,
             .status = DiskStatus::ok,
             .used = true};
+  if (op.kind != DiskOpKind::flush &&
+      op.lba + op.sectors > static_cast<std::uint64_t>(settings_.sectors)) {
+    flight.status = DiskStatus::io_error;  // as a disk says to what lies past its end
+    flight.transferred = 0;
+    flight.op.lba = 0;
+    flight.op.sectors = 0;
+  }
   Nanoseconds latency = op.kind == DiskOpKind::read    ? settings_.disk_read_ns
                         : op.kind == DiskOpKind::write ? settings_.disk_write_ns
                                                        : settings_.disk_flush_ns;
