@@ -125,6 +125,7 @@ enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
   X(disk_read_ns, 80'000)                                                            \
   X(disk_write_ns, 120'000)                                                          \
   X(disk_flush_ns, 300'000)                                                          \
+  X(read_only, 0)                                                                    \
   X(volatile_write_cache, 0)                                                         \
   X(behind_window_perform, 0)                                                        \
   X(reset_on_config_write, 0)                                                        \

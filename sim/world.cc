@@ -22,6 +22,7 @@ EngineConfig engine_config(const Settings& settings, const target::engine::Persi
   config.shelf = 1;
   config.slot = 1;
   config.sectors = static_cast<std::uint64_t>(settings.sectors);
+  config.read_only = settings.read_only != 0;
   config.volatile_write_cache = settings.volatile_write_cache != 0;
   config.buffer_count = static_cast<std::uint16_t>(settings.buffer_count);
   config.ports = {
@@ -250,11 +251,12 @@ void World::crash(std::int64_t choice) {
   ring_.clear();
   ++wake_token_;
   wake_at_ = -1;
-  reference_.restart();
+  reference_.crash();
 }
 
 void World::start_target() {
   tracer_.emit({.time = now_, .kind = TraceKind::restart});
+  reference_.start(disk_.saved());
   shell_ = std::make_unique<target::shell::Shell>(
       engine_config(settings_, disk_.saved()), target::shell::Surroundings{.clock = *this,
                                                                            .intake = *this,
@@ -265,6 +267,7 @@ void World::start_target() {
   frame_handed_in_ = false;
   frames_seen_ = 0;
   ops_seen_ = 0;
+  saves_seen_ = 0;
   run_target();
 }
 
@@ -360,7 +363,6 @@ void World::before(const target::engine::FrameIn& in) {
     taint_target_of(frame);
   }
   if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
-    // It may have become anything: from now on nobody can say what the target owes.
     // The source may have become another's: then that one is answered.
     const clients::MacAddress source = clients::View(frame.bytes()).source();
     for (std::uint32_t host = 1; host <= initiators_.size(); ++host) {
@@ -368,30 +370,36 @@ void World::before(const target::engine::FrameIn& in) {
         initiators_[host - 1]->distrust(frame.bytes());
       }
     }
-    reference_.go_blind();
-    findings_.expect_less();
   }
-  reference_.frame_in(in.bytes, in.batch, !hostile && !frame.tainted);
+  reference_.set_time(in.now);
+  reference_.frame_in(in.bytes, in.batch);
   frame_handed_in_ = true;
   dropped_before_ = shell_->engine().counters().duplicates_in_ring;
 }
 
 void World::before(const target::engine::DiskDone& done) {
+  reference_.set_time(done.now);
   if (done.id != target_store_.id) {
     reference_.disk_done(done.id, done.status);
+  } else {
+    reference_.save_done(done.status);
   }
 }
 
 // Shows the checkers what is new in the outbox.
 void World::after_event(const target::engine::Engine& engine) {
-  if (frame_handed_in_ && engine.counters().duplicates_in_ring != dropped_before_) {
-    reference_.dropped_in_ring();
+  if (frame_handed_in_) {
+    reference_.frame_taken(engine.counters().duplicates_in_ring != dropped_before_);
   }
   frame_handed_in_ = false;
   const target::engine::Outbox& outbox = engine.outbox();
   for (; ops_seen_ < outbox.disk_ops.size(); ++ops_seen_) {
     judge_disk_op(outbox.disk_ops[ops_seen_]);
   }
+  for (; saves_seen_ < outbox.saves.size(); ++saves_seen_) {
+    reference_.save_started(*outbox.saves[saves_seen_].state);
+  }
+  reference_.set_time(target_clock(now_));
   for (; frames_seen_ < outbox.frames.size(); ++frames_seen_) {
     reference_.frame_out(outbox.frames[frames_seen_].bytes);
   }
@@ -412,6 +420,7 @@ void World::after_flush(const target::engine::Outbox& outbox) {
   }
   frames_seen_ = 0;
   ops_seen_ = 0;
+  saves_seen_ = 0;
 }
 
 // ---- checkers

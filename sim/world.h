@@ -141,6 +141,7 @@ class World final : private target::shell::Clock,
   std::uint64_t dropped_before_ = 0;
   std::size_t frames_seen_ = 0;  // of the outbox, by the checkers
   std::size_t ops_seen_ = 0;
+  std::size_t saves_seen_ = 0;
   std::uint64_t wake_token_ = 0;
   Nanoseconds wake_at_ = -1;
 

@@ -25,13 +25,7 @@ struct Finding {
 
 class Findings {
  public:
-  // A frame was corrupted under a good FCS: what is answered, and whether, proves nothing any more;
-  // data still does.
-  void expect_less() { less_ = true; }
   void add(Severity severity, std::string_view signature, std::string text) {
-    if (less_ && (severity == Severity::liveness || signature.starts_with("reply:"))) {
-      severity = Severity::known;
-    }
     constexpr std::size_t kKept = 64;  // one is enough to fail; the rest is for the reader
     ++count_;
     if (severity != Severity::known) {
@@ -51,7 +45,6 @@ class Findings {
   std::uint64_t count_ = 0;
   Nanoseconds now_ = 0;
   bool failed_ = false;
-  bool less_ = false;
 };
 
 }  // namespace sim::checkers

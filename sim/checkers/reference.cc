@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "sim/trace.h"
 
@@ -17,9 +18,35 @@ using target::engine::DiskStatus;
 constexpr std::uint16_t kShelf = 1;
 constexpr std::uint8_t kSlot = 1;
 constexpr std::uint32_t kWindowTags = 32'768;
+constexpr std::uint32_t kSerialHalf = 0x80000000U;
+constexpr std::uint32_t kReadsMoveFrom = 0x40000000U;
 constexpr std::uint64_t kLba28Mask = 0x0fffffff;
-constexpr std::uint8_t kStatusError = 0x01;
-constexpr std::uint8_t kStatusReady = 0x40;
+constexpr std::size_t kArgument = 24;
+constexpr std::size_t kTable = 26;
+constexpr std::size_t kListAt = 37;  // of further reads, or results
+constexpr std::size_t kEntryBytes = 16;
+constexpr std::uint8_t kCheckPower = 0xe5;
+// ATA's registers.
+constexpr std::uint8_t kReady = 0x40;
+constexpr std::uint8_t kReadyError = 0x41;
+constexpr std::uint8_t kReadyFaultError = 0x61;
+constexpr std::uint8_t kAbort = 0x04;
+constexpr std::uint8_t kNoSuchSector = 0x10;
+constexpr std::uint8_t kUncorrectable = 0x40;
+constexpr std::uint8_t kWriteFlag = 0x01;
+constexpr std::uint8_t kDefinedFlags = 0x53;
+// AoE's error codes.
+constexpr std::uint8_t kUnknownCommand = 1;
+constexpr std::uint8_t kBadArgument = 2;
+constexpr std::uint8_t kUnavailable = 3;
+constexpr std::uint8_t kStringPresent = 4;
+constexpr std::uint8_t kWrongVersion = 5;
+constexpr std::uint8_t kReserved = 6;
+// A pause: half a second, at most four begun in ten.
+constexpr Nanoseconds kPause = kSecond / 2;
+constexpr Nanoseconds kPausePeriod = 10 * kSecond;
+constexpr std::size_t kPausesMax = 4;
+constexpr Nanoseconds kPauseSlack = 2 * kMillisecond;
 
 bool overlaps(std::uint64_t a, std::uint32_t a_sectors, std::uint64_t b, std::uint32_t b_sectors) {
   return a < b + b_sectors && b < a + a_sectors;
@@ -27,6 +54,14 @@ bool overlaps(std::uint64_t a, std::uint32_t a_sectors, std::uint64_t b, std::ui
 
 std::string show(const MacAddress& address) {
   return fmt::format("{:02x}:{:02x}", address.octets[4], address.octets[5]);
+}
+
+bool is_group(const MacAddress& address) {
+  return (address.octets[0] & 1U) != 0;
+}
+
+bool listed(const std::vector<MacAddress>& list, const MacAddress& address) {
+  return std::find(list.begin(), list.end(), address) != list.end();
 }
 
 std::size_t shortest(std::uint8_t command) {
@@ -37,24 +72,51 @@ std::size_t shortest(std::uint8_t command) {
       return 32;
     case clients::kMask:
       return 28;
-    case clients::kReserve:
-    case clients::kExtensions:
-      return 26;
     default:
-      return clients::kHeaderBytes;
+      return 26;
   }
 }
 
-bool table_well_formed(const View& view) {
-  for (const bool big : {false, true}) {
-    const std::size_t length =
-        big ? view.u16(24) : static_cast<std::size_t>(view.u8(24) | (view.u8(25) << 8U));
-    if (length >= 2 && 26 + length <= view.bytes().size() && view.u8(26 + length - 1) == 0 &&
-        view.u8(26 + length - 2) == 0) {
-      return true;
+void put16(std::vector<std::uint8_t>& text, std::size_t value) {
+  text.push_back(static_cast<std::uint8_t>(value >> 8U));
+  text.push_back(static_cast<std::uint8_t>(value));
+}
+
+void put(std::vector<std::uint8_t>& text, const MacAddress& address) {
+  text.insert(text.end(), address.octets.begin(), address.octets.end());
+}
+
+std::string lower(std::string text) {
+  for (char& letter : text) {
+    letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
+  }
+  return text;
+}
+
+std::string upper(std::string text) {
+  for (char& letter : text) {
+    letter = letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 32) : letter;
+  }
+  return text;
+}
+
+std::optional<std::uint64_t> decimal(const std::string& text) {
+  unsigned __int128 value = 0;
+  for (const char letter : text) {
+    if (letter < '0' || letter > '9') {
+      return std::nullopt;
+    }
+    value = value * 10 + static_cast<unsigned>(letter - '0');
+    if (value > UINT64_MAX) {
+      return std::nullopt;
     }
   }
-  return false;
+  return text.empty() ? std::nullopt : std::optional(static_cast<std::uint64_t>(value));
+}
+
+bool is_failure(const View& view) {
+  return view.error_flag() ||
+         (view.command() == clients::kAta && view.ata() && (view.ata_command() & 1U) != 0);
 }
 
 }  // namespace
@@ -63,9 +125,7 @@ Reference::Reference(const Settings& settings, const MacAddress& target, Finding
     : settings_(settings), target_(target), findings_(findings) {}
 
 void Reference::complain(const char* signature, std::string text) {
-  if (!blind_) {
-    findings_.add(Severity::safety, signature, std::move(text));
-  }
+  findings_.add(Severity::safety, signature, std::move(text));
 }
 
 std::uint32_t Reference::sectors_max(bool crc) const {
@@ -73,226 +133,718 @@ std::uint32_t Reference::sectors_max(bool crc) const {
   return static_cast<std::uint32_t>(std::min<std::int64_t>(255, room / 512));
 }
 
-void Reference::empty_session(const MacAddress& address) {
-  Session& session = sessions_[address];
-  const std::uint64_t epoch = session.epoch;
-  session = Session{};
-  session.epoch = epoch + 1;
+// Of entries of `each` bytes behind `from`: what a frame holds, and the count is one byte.
+std::size_t Reference::list_limit(std::size_t from, std::size_t each) const {
+  return std::min<std::size_t>(255, (static_cast<std::size_t>(settings_.mtu) + 14 - from) / each);
 }
 
-void Reference::restart() {
+bool Reference::masked(const MacAddress& address) const {
+  return !state_.mask_list.empty() && !listed(state_.mask_list, address);
+}
+
+std::size_t Reference::places_taken() const {
+  return static_cast<std::size_t>(std::count_if(
+      sessions_.begin(), sessions_.end(), [](const auto& each) { return each.second.exists; }));
+}
+
+// ---- lives
+// ----------------------------------------------------------------------------------------
+
+void Reference::start(const PersistentState& stored) {
+  if (settings_.persist != 0) {
+    if (stored != state_ && stored != in_doubt_) {
+      complain("save:lost",
+               "the target starts with a state that is neither the one it answered nor "
+               "the one that was being stored");
+    }
+    state_ = stored;
+  } else {
+    state_ = {};
+  }
+  in_doubt_.reset();
+}
+
+void Reference::crash() {
+  if (saving_) {
+    in_doubt_ = saving_->next;
+  }
+  saving_.reset();
   owed_.clear();
-  batch_tags_.clear();
-  for (auto& [address, session] : sessions_) {
-    empty_session(address);
+  maybe_.clear();
+  in_batch_.clear();
+  pause_until_.reset();
+  pauses_.clear();
+  announced_ = false;
+  for (auto& [address, each] : sessions_) {
+    const std::uint64_t epoch = each.epoch;
+    each = Session{};
+    each.epoch = epoch + 1;
+  }
+}
+
+void Reference::finish() {
+  if (saving_ && !saving_->started) {
+    findings_.add(Severity::liveness, "save:missing", "a change of state was never stored");
+  }
+  for (const Owed& owed : owed_) {
+    if (!owed.optional) {
+      findings_.add(Severity::liveness, "reply:missing",
+                    fmt::format("tag {} of {} (command {:02x}) was never answered", owed.tag,
+                                show(owed.address), owed.command));
+      return;
+    }
   }
 }
 
 // ---- frames in
 // ------------------------------------------------------------------------------------
 
-void Reference::frame_in(Bytes frame, std::uint64_t batch, bool predicted) {
+void Reference::frame_in(Bytes whole, std::uint64_t batch) {
+  drop_due_ = false;
+  if (pause_until_ && now_ < *pause_until_) {
+    complain("pause:intake", "a frame is taken during a pause");
+  }
+  if (saving_) {
+    complain("save:intake", "a frame is taken while a change of state is being stored");
+  }
+  if (batch != batch_) {
+    batch_ = batch;
+    in_batch_.clear();
+  }
+  // What lies beyond the MTU is no part of a request.
+  const Bytes frame =
+      whole.first(std::min(whole.size(), static_cast<std::size_t>(settings_.mtu) + 14));
   const View view(frame);
   if (!view.aoe() || view.response()) {
     return;
   }
   if ((view.shelf() != kShelf && view.shelf() != 0xffff) ||
-      (view.slot() != kSlot && view.slot() != 0xff)) {
+      (view.slot() != kSlot && view.slot() != 0xff) || is_group(view.source()) ||
+      (!is_group(view.destination()) && view.destination() != target_) || masked(view.source())) {
     return;
   }
   Owed owed;
   owed.address = view.source();
   owed.tag = view.tag();
   owed.command = view.command();
-  owed.optional = !predicted;
-  if (!predicted) {
-    wild_.insert(owed.address);
-  }
-  if (batch != batch_) {
-    batch_ = batch;
-    batch_tags_.clear();
-  }
-  const std::pair<MacAddress, std::uint32_t> key{owed.address, owed.tag};
-  may_drop_ = false;
-  owed_before_frame_ = owed_.size();
-  if (std::find(batch_tags_.begin(), batch_tags_.end(), key) != batch_tags_.end()) {
-    may_drop_ = !predicted || session(owed.address).mode != Mode::none;
-  } else {
-    batch_tags_.push_back(key);
-  }
+  owed.arrival = ++next_arrival_;
+  Session& here = session(owed.address);
+  owed.optional = here.unsure;
+  owed.epoch = here.epoch;
   const bool exists = owed.command <= clients::kReserve ||
                       (owed.command == clients::kExtensions && settings_.extensions != 0);
   if (view.version() != 1 || !exists) {
-    owed.error = view.version() != 1 ? 5 : 1;
-    if (view.version() != 1 && !exists) {
-      owed.error = kAnyError;  // which of the two is looked at first is the target's choice
-    }
-    owed.optional = owed.optional || frame.size() < shortest(owed.command);
+    owed.error = view.version() != 1 ? kWrongVersion : kUnknownCommand;
     owed_.push_back(owed);
     return;
   }
   if (frame.size() < shortest(owed.command)) {
     return;
   }
+  if (owed.command == clients::kAta && here.crc && clients::is_write(view.ata_command())) {
+    // Before anything else: a damaged frame's tag is worth nothing.
+    const std::size_t bytes = std::size_t{view.sectors()} * 512;
+    if (bytes != 0 && view.data().size() >= bytes + 4) {
+      const auto check = clients::crc8x4(view.bytes().subspan(kArgument, 12 + bytes));
+      if (!std::equal(check.begin(), check.end(),
+                      view.data().begin() + static_cast<std::ptrdiff_t>(bytes))) {
+        return;  // dropped without a reply
+      }
+    }
+  }
+  if (owed.command == clients::kExtensions) {
+    extensions_in(view, owed);
+    return;
+  }
+  if (here.mode != Mode::none || here.unsure) {
+    const InBatch key{owed.address, owed.tag, owed.command, owed.epoch};
+    if (std::find(in_batch_.begin(), in_batch_.end(), key) != in_batch_.end()) {
+      drop_due_ = true;
+      if (!here.unsure) {
+        return;
+      }
+    } else {
+      in_batch_.push_back(key);
+    }
+  }
   switch (owed.command) {
     case clients::kAta:
-      ata_in(view, owed, predicted);
+      ata_in(view, owed);
       return;
-    case clients::kConfig: {
-      const bool write = (view.u8(29) & 0xfU) >= 3;
-      if (settings_.reset_on_config_write == 0 || write) {
-        empty_session(owed.address);
-      }
-      break;
+    case clients::kConfig:
+      config_in(view, owed);
+      return;
+    case clients::kMask:
+      mask_in(view, owed);
+      return;
+    default:
+      reserve_in(view, owed);
+  }
+}
+
+void Reference::frame_taken(bool dropped) {
+  if (dropped && !drop_due_) {
+    complain("ring:dropped", "a frame was dropped as a duplicate in the ring, and is none");
+  }
+  const bool unsure = !owed_.empty() && owed_.back().optional;
+  if (!dropped && drop_due_ && !unsure) {
+    complain("ring:served", "a duplicate in the ring was served");
+  }
+}
+
+// ---- ATA, down
+// ------------------------------------------------------------------------------------
+
+void Reference::ata_in(const View& view, Owed owed) {
+  Session& here = session(owed.address);
+  const std::uint8_t command = view.ata_command();
+  owed.ata = true;
+  owed.joins = here.joins;
+  owed.sectors = view.sectors();
+  owed.lba = view.lba();
+  for (std::size_t i = kArgument; i < 36; ++i) {
+    owed.argument.push_back(view.u8(i));
+  }
+  if (clients::is_write(command)) {
+    const std::size_t bytes = std::min(std::size_t{owed.sectors} * 512, view.data().size());
+    owed.digest = hash_bytes(view.data().first(bytes));
+    const bool locked = !state_.reserve_list.empty() && !listed(state_.reserve_list, owed.address);
+    if (!locked && !here.unsure && here.counts() && answered_by_window(here, owed)) {
+      return;
     }
-    case clients::kExtensions:
-      if (!table_well_formed(view)) {
+    execute(here, owed, view.data().size());
+    return;
+  }
+  if (!clients::is_read(command)) {
+    execute(here, owed, view.data().size());
+    return;
+  }
+  owed.crc = here.crc;
+  if (here.counts() && !here.empty) {
+    const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
+    const std::uint32_t ahead = tag - here.highest;
+    if (ahead >= kReadsMoveFrom && ahead < kSerialHalf) {
+      here.highest = tag;
+      here.performed.clear();
+    }
+  }
+  if (!here.coalesced && !here.unsure) {
+    execute(here, owed, 0);
+    return;
+  }
+  const Bytes data = view.data();
+  const std::size_t asked = data.empty() ? 0 : static_cast<std::uint8_t>(data[0]);
+  owed.chain = asked == 0 ? 0 : ++next_chain_;
+  execute(here, owed, 0);
+  for (std::size_t i = 0; i < asked && 1 + (i + 1) * kEntryBytes <= data.size(); ++i) {
+    const std::size_t at = kListAt + i * kEntryBytes;
+    Owed further = owed;
+    further.arrival = ++next_arrival_;
+    further.tag = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
+    further.lba = view.lba_at(at + 4);
+    further.sectors = view.u8(at + 15);
+    further.argument[2] = view.u8(at + 15);
+    for (std::size_t k = 0; k < 6; ++k) {
+      further.argument[4 + k] = view.u8(at + 4 + k);
+    }
+    execute(here, further, 0);
+  }
+}
+
+// What the window says to a write; false: it is to be performed.
+bool Reference::answered_by_window(Session& here, Owed& owed) {
+  const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
+  if (here.empty || (tag != here.highest && tag - here.highest < kSerialHalf)) {
+    return false;
+  }
+  if (here.highest - tag >= kWindowTags) {
+    return settings_.behind_window_perform == 0;  // no answer at all
+  }
+  owed.kind = Kind::write;
+  if (here.performed.count(tag) != 0) {
+    owed.state = State::done;
+    owed_.push_back(owed);
+    return true;
+  }
+  const bool in_flight = std::any_of(owed_.begin(), owed_.end(), [&](const Owed& other) {
+    return other.windowed && other.address == owed.address && other.tag == owed.tag &&
+           other.epoch == owed.epoch &&
+           (other.state == State::waiting || other.state == State::started);
+  });
+  if (in_flight) {
+    owed.state = State::follows;
+    owed_.push_back(owed);
+  }
+  return in_flight;
+}
+
+void Reference::begin_window(Session& here) {
+  here.empty = true;
+  here.highest = 0;
+  here.performed.clear();
+  ++here.epoch;
+}
+
+void Reference::enter_window(Session& here, Owed& owed) {
+  if (!here.counts() || here.unsure) {
+    return;
+  }
+  const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
+  const bool ahead = here.empty || (tag != here.highest && tag - here.highest < kSerialHalf);
+  if (!ahead && here.highest - tag >= kWindowTags) {
+    begin_window(here);  // AoEde's way: it begins again here
+  }
+  if (here.empty || ahead) {
+    here.highest = tag;
+    here.empty = false;
+    std::erase_if(here.performed,
+                  [&](std::uint32_t old) { return here.highest - old >= kWindowTags; });
+  }
+  owed.windowed = true;
+  owed.epoch = here.epoch;
+}
+
+void Reference::execute(Session& here, Owed owed, std::size_t payload) {
+  const std::uint8_t command = owed.argument[3];
+  const bool writes = clients::is_write(command);
+  const bool reads = clients::is_read(command);
+  // Answered without the disk: error register, status, and the count when it is not the asked one.
+  const auto answer = [&](std::uint8_t error_register, std::uint8_t status,
+                          std::optional<std::uint8_t> count) {
+    owed.argument[1] = error_register;
+    owed.argument[2] = count.value_or(owed.argument[2]);
+    owed.argument[3] = status;
+    owed.kind = writes ? Kind::write : Kind::other;
+    owed_.push_back(owed);
+  };
+  owed.state = State::ready;
+  if (!state_.reserve_list.empty() && !listed(state_.reserve_list, owed.address) &&
+      command != clients::kIdentify) {
+    owed.error = kReserved;
+    return answer(kAbort, kReadyError, std::nullopt);
+  }
+  if (writes || reads) {
+    if (owed.sectors == 0 || owed.sectors > sectors_max(owed.crc) ||
+        (writes && payload < std::size_t{owed.sectors} * 512)) {
+      owed.error = kBadArgument;
+      return answer(kAbort, kReadyError, std::nullopt);
+    }
+    if (writes && settings_.read_only != 0) {
+      return answer(kAbort, kReadyError, std::nullopt);
+    }
+    if (command == clients::kRead28 || command == clients::kWrite28) {
+      owed.lba &= kLba28Mask;
+    }
+    if (owed.lba + owed.sectors > static_cast<std::uint64_t>(settings_.sectors)) {
+      return answer(kNoSuchSector, kReadyError, std::nullopt);
+    }
+    owed.kind = writes ? Kind::write : Kind::read;
+    if (writes) {
+      enter_window(here, owed);
+    }
+    owed.state = State::waiting;
+    owed_.push_back(owed);
+    return;
+  }
+  if (clients::is_flush(command)) {
+    owed.kind = Kind::flush;
+    owed.state = State::waiting;
+    owed_.push_back(owed);
+    return;
+  }
+  if (command == clients::kIdentify) {
+    owed.identify = true;
+    return answer(0, kReady, 0);
+  }
+  if (command == kCheckPower) {
+    return answer(0, kReady, 0xff);
+  }
+  answer(kAbort, kReadyError, std::nullopt);
+}
+
+// ---- state
+// ----------------------------------------------------------------------------------------
+
+void Reference::reset_session(const MacAddress& address) {
+  Session& here = session(address);
+  here.unsure = false;
+  if (!here.exists || !here.features()) {
+    return;
+  }
+  Session plain;
+  plain.epoch = here.epoch + 1;
+  plain.congestion_id = here.congestion_id;
+  plain.congestion_refused = here.congestion_refused;
+  plain.exists = here.congestion_id.has_value();
+  here = plain;
+}
+
+void Reference::config_in(const View& view, Owed owed) {
+  const std::uint8_t ccmd = view.u8(29) & 0xfU;
+  const std::size_t length = view.u16(30);
+  const bool fits = length <= 1024 && 32 + length <= view.bytes().size();
+  owed.sub = ccmd;
+  if (ccmd > 4 || (ccmd != 0 && !fits)) {
+    owed.error = kBadArgument;
+    answer_change(owed);
+    return;
+  }
+  std::vector<std::byte> text;
+  if (fits) {
+    const Bytes given = view.bytes().subspan(32, length);
+    text.assign(given.begin(), given.end());
+  }
+  if (settings_.reset_on_config_write == 0) {
+    reset_session(owed.address);
+  }
+  const std::vector<std::byte>& present = state_.config_string;
+  const bool prefix =
+      text.size() <= present.size() && std::equal(text.begin(), text.end(), present.begin());
+  switch (ccmd) {
+    case 0:
+      answer_change(owed);
+      return;
+    case 1:
+    case 2:
+      if (prefix && (ccmd == 2 || text.size() == present.size())) {
+        answer_change(owed);
+      }
+      return;
+    case 3:
+      if (!present.empty() && text != present) {
+        owed.error = kStringPresent;
+        answer_change(owed);
         return;
       }
       break;
     default:
       break;
   }
-  owed_.push_back(owed);
+  PersistentState next = state_;
+  next.config_string = text;
+  change(owed, next, settings_.reset_on_config_write != 0);
 }
 
-void Reference::dropped_in_ring() {
-  if (!may_drop_) {
-    complain("ring:dropped", "a frame was dropped as a duplicate in the ring, and is none");
+void Reference::mask_in(const View& view, Owed owed) {
+  const std::uint8_t mcmd = view.u8(25);
+  const std::size_t count = view.u8(27);
+  owed.sub = mcmd;
+  if (mcmd > 1 || (mcmd == 1 && 28 + count * 8 > view.bytes().size())) {
+    owed.error = kBadArgument;
+    answer_change(owed);
+    return;
   }
-  owed_.resize(std::min(owed_.size(), owed_before_frame_));
+  PersistentState next = state_;
+  for (std::size_t i = 0; mcmd == 1 && i < count; ++i) {
+    const std::size_t at = 28 + i * 8;
+    const MacAddress address = view.mac(at + 2);
+    std::vector<MacAddress>& list = next.mask_list;
+    const std::uint8_t directive = view.u8(at + 1);
+    if (directive == 1 && !listed(list, address)) {
+      if (list.size() >= list_limit(28, 8)) {
+        owed.merror = 3;
+      } else {
+        list.push_back(address);
+      }
+    } else if (directive == 2) {
+      std::erase(list, address);
+    } else if (directive > 2) {
+      owed.merror = 2;
+    }
+    if (owed.merror != 0) {
+      owed.bad_directive = static_cast<std::uint8_t>(i);
+      break;
+    }
+  }
+  change(owed, next, false);
 }
 
-void Reference::read_or_error(Owed owed) {
-  if (owed.sectors == 0 || owed.sectors > sectors_max(owed.crc)) {
-    owed.error = 2;
-    owed.kind = Kind::other;
-  } else if (owed.lba + owed.sectors > static_cast<std::uint64_t>(settings_.sectors)) {
-    owed.error = 0;
-    owed.state = State::failed;
+void Reference::reserve_in(const View& view, Owed owed) {
+  const std::uint8_t rcmd = view.u8(24);
+  const std::size_t count = view.u8(25);
+  owed.sub = rcmd;
+  if (rcmd == 0) {
+    answer_change(owed);
+    return;
+  }
+  if (rcmd > 2 || 26 + count * 6 > view.bytes().size() || count > list_limit(26, 6)) {
+    owed.error = kBadArgument;
+    answer_change(owed);
+    return;
+  }
+  if (rcmd == 1 && !state_.reserve_list.empty() && !listed(state_.reserve_list, owed.address)) {
+    owed.error = kReserved;
+    answer_change(owed);
+    return;
+  }
+  PersistentState next = state_;
+  next.reserve_list.clear();
+  for (std::size_t i = 0; i < count; ++i) {
+    next.reserve_list.push_back(view.mac(26 + i * 6));
+  }
+  change(owed, next, false);
+}
+
+void Reference::change(Owed owed, const PersistentState& next, bool resets) {
+  if (next != state_ && settings_.persist != 0) {
+    owed.state = State::saving;
+    saving_ = Saving{next, owed, resets, false};
+    return;
+  }
+  state_ = next;
+  if (resets) {
+    reset_session(owed.address);
+  }
+  answer_change(owed);
+}
+
+// What the reply to a config, mask or reserve command holds now.
+void Reference::answer_change(Owed& owed) {
+  Text& text = owed.argument;
+  if (owed.command == clients::kConfig) {
+    text = config_argument(owed.sub);
+  } else if (owed.command == clients::kMask) {
+    const std::vector<MacAddress>& list = state_.mask_list;
+    std::size_t entries = std::min(list.size(), list_limit(28, 8));
+    if (owed.error != 0) {
+      entries = 0;
+    } else if (owed.merror != 0) {
+      entries = owed.bad_directive;
+    }
+    text = {0, owed.sub, owed.error != 0 ? std::uint8_t{0} : owed.merror,
+            static_cast<std::uint8_t>(entries)};
+    for (std::size_t i = 0; i < entries; ++i) {
+      put16(text, 0);
+      put(text, i < list.size() ? list[i] : MacAddress{});
+    }
   } else {
-    owed.error = 0;
-    owed.state = State::waiting;
+    const std::vector<MacAddress>& list = state_.reserve_list;
+    const bool shown = owed.error == 0 || owed.error == kReserved;
+    const std::size_t count = shown ? std::min(list.size(), list_limit(26, 6)) : 0;
+    text = {owed.sub, static_cast<std::uint8_t>(count)};
+    for (std::size_t i = 0; i < count; ++i) {
+      put(text, list[i]);
+    }
   }
+  owed.state = State::ready;
   owed_.push_back(owed);
 }
 
-void Reference::ata_in(const View& view, Owed owed, bool predicted) {
+Reference::Text Reference::config_argument(std::uint8_t ccmd) const {
+  Text text;
+  put16(text, static_cast<std::size_t>(settings_.buffer_count));
+  put16(text, 1);
+  text.push_back(static_cast<std::uint8_t>(sectors_max(false)));
+  text.push_back(static_cast<std::uint8_t>(0x10 | ccmd));
+  put16(text, state_.config_string.size());
+  for (const std::byte letter : state_.config_string) {
+    text.push_back(static_cast<std::uint8_t>(letter));
+  }
+  return text;
+}
+
+void Reference::save_started(const PersistentState& state) {
+  if (!saving_ || saving_->started) {
+    complain("save:unasked", "a state is stored that nobody asked for");
+    return;
+  }
+  saving_->started = true;
+  if (state != saving_->next) {
+    complain("save:state", "what is stored is not what was asked for");
+  }
+}
+
+void Reference::save_done(DiskStatus status) {
+  if (!saving_) {
+    return;
+  }
+  const Saving saving = *saving_;
+  saving_.reset();
+  Owed owed = saving.owed;
+  if (status == DiskStatus::ok) {
+    state_ = saving.next;
+    if (saving.resets) {
+      reset_session(owed.address);
+    }
+  } else {
+    owed.error = kUnavailable;
+  }
+  answer_change(owed);
+}
+
+// ---- extensions
+// -----------------------------------------------------------------------------------
+
+void Reference::extensions_in(const View& view, Owed owed) {
+  const Bytes frame = view.bytes();
+  std::size_t length = 0;
+  bool well_formed = false;
+  for (const bool big : {false, true}) {
+    length = big ? view.u16(24) : static_cast<std::size_t>(view.u8(24) | (view.u8(25) << 8U));
+    well_formed = length >= 2 && kTable + length <= frame.size() &&
+                  view.u8(kTable + length - 1) == 0 && view.u8(kTable + length - 2) == 0;
+    if (well_formed) {
+      break;
+    }
+  }
+  if (!well_formed) {
+    return;
+  }
   Session& here = session(owed.address);
-  const std::uint8_t command = view.ata_command();
-  owed.crc = here.crc;
-  owed.epoch = here.epoch;
-  owed.sectors = view.sectors();
-  owed.lba = view.lba();
-  if (command == clients::kRead28 || command == clients::kWrite28) {
-    owed.lba &= kLba28Mask;
-  }
-  if (clients::is_read(command)) {
-    owed.kind = Kind::read;
-    read_or_error(owed);
-    coalesced_in(view, owed);
-  } else if (clients::is_write(command)) {
-    owed.kind = Kind::write;
-    const std::size_t bytes = std::size_t{owed.sectors} * 512;
-    if (owed.sectors == 0 || owed.sectors > sectors_max(here.crc) || view.data().size() < bytes) {
-      owed.error = 2;
-      owed.kind = Kind::other;
-      // A cut write may also fail the check, or be known as a duplicate before it is looked at.
-      owed.optional = owed.optional || here.crc;
-      if (here.mode == Mode::be || here.mode == Mode::le) {
-        owed.optional = true;
-        owed.error = kAnyError;
-      }
-      owed_.push_back(owed);
+  if (here.mode != Mode::none) {
+    const InBatch key{owed.address, owed.tag, owed.command, owed.epoch};
+    if (std::find(in_batch_.begin(), in_batch_.end(), key) != in_batch_.end()) {
+      drop_due_ = true;
       return;
     }
-    if (here.crc && view.data().size() >= bytes + 4) {
-      const auto check = clients::crc8x4(view.bytes().subspan(24, 12 + bytes));
-      if (!std::equal(check.begin(), check.end(),
-                      view.data().begin() + static_cast<std::ptrdiff_t>(bytes))) {
-        return;  // dropped without a reply
+    in_batch_.push_back(key);
+  }
+  struct Name {
+    std::string text;
+    std::size_t at = 0;
+    std::optional<std::uint64_t> id;
+  };
+  std::vector<Name> names;
+  for (std::size_t at = kTable; at < kTable + length;) {
+    std::string text;
+    for (std::size_t i = at; view.u8(i) != 0; ++i) {
+      text += static_cast<char>(view.u8(i));
+    }
+    if (text.empty()) {
+      break;
+    }
+    names.push_back({lower(text), at, std::nullopt});
+    at += text.size() + 1;
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i].text == "congestion") {
+      if (i + 1 < names.size()) {
+        names[i].id = decimal(names[i + 1].text);
+        names.erase(names.begin() + static_cast<std::ptrdiff_t>(i) + 1);
       }
     }
-    owed.digest = hash_bytes(view.data().first(bytes));
-    write_in(here, owed, predicted);
-  } else if (clients::is_flush(command)) {
-    owed.kind = Kind::flush;
-    owed.lba = 0;
-    owed.sectors = 0;
-    owed.error = 0;
-    owed.state = State::waiting;
-    owed_.push_back(owed);
-  } else {
-    owed.error = 0;
-    owed_.push_back(owed);
   }
-}
 
-void Reference::coalesced_in(const View& view, const Owed& first) {
-  const Session& here = session(first.address);
-  const Bytes data = view.data();
-  const bool active = here.coalesced || first.optional;
-  if (!active || data.empty()) {
+  Session next = here;
+  bool pauses = false;
+  bool needs_place = false;
+  const bool full =
+      !here.exists && places_taken() >= static_cast<std::size_t>(settings_.initiators_max);
+  const auto open = [&] {
+    needs_place = needs_place || !here.exists;
+    next.exists = true;
+  };
+  for (const Name& name : names) {
+    if (name.text == "reset") {
+      if (next.exists || next.unsure) {
+        Session plain;
+        plain.epoch = next.epoch + 1;
+        plain.congestion_id = next.congestion_id;
+        plain.congestion_refused = next.congestion_refused;
+        plain.exists = next.congestion_id.has_value();
+        plain.unsure = next.unsure;
+        next = plain;
+      }
+    } else if (name.text == "tag_inc_be" || name.text == "tag_inc_le" ||
+               name.text == "tag_random") {
+      open();
+      next.mode = name.text == "tag_inc_be"   ? Mode::be
+                  : name.text == "tag_inc_le" ? Mode::le
+                                              : Mode::random;
+      begin_window(next);
+    } else if (name.text == "coalesced_read") {
+      open();
+      next.coalesced = true;
+    } else if (name.text == "coalesced_write_reply") {
+      open();
+      next.joins = true;
+    } else if (name.text == "crc8x4") {
+      open();
+      next.crc = true;
+    } else if (name.text == "congestion" && name.id) {
+      open();
+      if (next.congestion_id != name.id) {
+        const bool granted =
+            pauses || std::count_if(pauses_.begin(), pauses_.end(), [&](Nanoseconds begun) {
+                        return now_ - begun < kPausePeriod;
+                      }) < static_cast<std::ptrdiff_t>(kPausesMax);
+        next.congestion_id = name.id;
+        next.congestion_refused = !granted;
+        pauses = pauses || granted;
+      }
+    }
+  }
+  // The same table, each known name in the case that tells whether it is active.
+  const auto written = [&](const Session& after, bool placed) {
+    Text text;
+    for (std::size_t i = kArgument; i < kTable + length; ++i) {
+      text.push_back(view.u8(i));
+    }
+    for (const Name& name : names) {
+      const bool active =
+          name.text == "reset" ||
+          (placed && ((name.text == "tag_inc_be" && after.mode == Mode::be) ||
+                      (name.text == "tag_inc_le" && after.mode == Mode::le) ||
+                      (name.text == "tag_random" && after.mode == Mode::random) ||
+                      (name.text == "coalesced_read" && after.coalesced) ||
+                      (name.text == "coalesced_write_reply" && after.joins) ||
+                      (name.text == "crc8x4" && after.crc) ||
+                      (name.text == "congestion" && name.id && after.congestion_id == name.id &&
+                       !after.congestion_refused)));
+      const bool known = name.text == "reset" || name.text == "tag_inc_be" ||
+                         name.text == "tag_inc_le" || name.text == "tag_random" ||
+                         name.text == "coalesced_read" || name.text == "coalesced_write_reply" ||
+                         name.text == "crc8x4" || name.text == "congestion";
+      const std::string cased = active ? upper(name.text) : name.text;
+      for (std::size_t i = 0; known && i < cased.size(); ++i) {
+        text[name.at - kArgument + i] = static_cast<std::uint8_t>(cased[i]);
+      }
+    }
+    return text;
+  };
+  const Text granted = written(next, next.exists);
+  if (needs_place && full) {
+    // One who is not protected may give way, or nobody does: the reply will tell.
+    owed.argument = written(here, false);
+    maybe_.push_back({owed.address, owed.tag, next, granted});
+    owed_.push_back(owed);
     return;
   }
-  const std::size_t count = static_cast<std::uint8_t>(data[0]);
-  for (std::size_t i = 0; i < count && 1 + (i + 1) * 16 <= data.size(); ++i) {
-    const std::size_t at = 36 + 1 + i * 16;
-    Owed further = first;
-    further.tag = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
-    further.lba = view.lba_at(at + 4);
-    if (view.ata_command() == clients::kRead28) {
-      further.lba &= kLba28Mask;
-    }
-    further.sectors = view.u8(at + 15);
-    read_or_error(further);
+  owed.argument = granted;
+  here = next;
+  if (pauses) {
+    pauses_.push_back(now_);
+    owed.not_before = now_ + kPause;
+    pause_until_ = owed.not_before;
   }
-}
-
-void Reference::write_in(Session& here, Owed owed, bool predicted) {
-  const bool in_range = owed.lba + owed.sectors <= static_cast<std::uint64_t>(settings_.sectors);
-  owed.error = 0;
-  if (!predicted) {
-    owed.state = in_range ? State::waiting : State::failed;
-    owed_.push_back(owed);
-    return;
-  }
-  if (here.mode == Mode::be || here.mode == Mode::le) {
-    const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
-    const bool ahead = here.empty || (tag != here.highest && tag - here.highest < 0x80000000U);
-    const bool behind = !ahead && here.highest - tag >= kWindowTags;
-    if (behind && settings_.behind_window_perform == 0) {
-      return;
-    }
-    if (!behind && here.performed.count(tag) != 0) {
-      owed.remembered = true;
-      owed_.push_back(owed);
-      return;
-    }
-    const auto original = std::find_if(owed_.begin(), owed_.end(), [&](const Owed& other) {
-      return other.windowed && other.address == owed.address && other.tag == owed.tag &&
-             other.epoch == owed.epoch &&
-             (other.state == State::waiting || other.state == State::started);
-    });
-    if (!behind && original != owed_.end()) {
-      owed.state = State::follows;
-      owed_.push_back(owed);
-      return;
-    }
-    if (in_range) {
-      owed.windowed = true;
-      if (ahead || behind) {
-        here.highest = tag;
-        here.empty = false;
-      }
-      if (behind) {
-        here.performed.clear();
-        owed.optional = true;
-      }
-    }
-  }
-  owed.state = in_range ? State::waiting : State::failed;
   owed_.push_back(owed);
+}
+
+void Reference::extension_out(const View& view, Owed& owed) {
+  const auto maybe = std::find_if(maybe_.begin(), maybe_.end(), [&](const Negotiation& each) {
+    return each.address == owed.address && each.tag == owed.tag;
+  });
+  if (maybe == maybe_.end()) {
+    return;
+  }
+  const Text& granted = maybe->argument_granted;
+  bool placed = view.bytes().size() >= kArgument + granted.size() && granted != owed.argument;
+  for (std::size_t i = 0; placed && i < granted.size(); ++i) {
+    placed = view.u8(kArgument + i) == granted[i];
+  }
+  if (placed) {
+    owed.argument = granted;
+    session(owed.address) = maybe->granted;
+    if (maybe->granted.congestion_id && !maybe->granted.congestion_refused) {
+      pauses_.push_back(now_);
+    }
+    for (auto& [address, each] : sessions_) {
+      // Whoever lost the place had nothing to lose that a write depends on.
+      each.unsure =
+          each.unsure || (each.exists && address != owed.address && each.performed.empty());
+    }
+  }
+  maybe_.erase(maybe);
 }
 
 // ---- disk
@@ -314,16 +866,27 @@ Reference::Admission Reference::disk_started(const target::engine::DiskOp& op) {
     return {};
   }
   for (const Owed& other : owed_) {
-    if (&other == &*found || other.kind == Kind::other || kind == Kind::flush ||
-        other.kind == Kind::flush || (kind == Kind::read && other.kind == Kind::read) ||
+    if (&other == &*found || other.kind == Kind::other || other.optional ||
+        (other.state != State::waiting && other.state != State::started)) {
+      continue;
+    }
+    const bool earlier = other.arrival < found->arrival;
+    if (kind == Kind::flush) {
+      if (earlier && other.kind == Kind::write) {
+        complain("disk:flush-order",
+                 fmt::format("a flush overtakes the write {}+{} (tag {}) that arrived before it",
+                             other.lba, other.sectors, other.tag));
+      }
+      continue;
+    }
+    if (other.kind == Kind::flush || (kind == Kind::read && other.kind == Kind::read) ||
         !overlaps(op.lba, op.sectors, other.lba, other.sectors)) {
       continue;
     }
     if (other.state == State::started) {
       complain("disk:overlap", fmt::format("{}+{} and {}+{} are in flight together", op.lba,
                                            op.sectors, other.lba, other.sectors));
-    }
-    if (other.state == State::waiting && &other < &*found && !other.optional) {
+    } else if (earlier) {
       complain("disk:order", fmt::format("{}+{} overtakes {}+{} (tag {}) that arrived before it",
                                          op.lba, op.sectors, other.lba, other.sectors, other.tag));
     }
@@ -341,61 +904,24 @@ void Reference::disk_done(std::uint32_t id, DiskStatus status) {
     return;
   }
   found->state = status == DiskStatus::ok ? State::done : State::failed;
-  Session& here = session(found->address);
-  if (found->windowed && here.epoch == found->epoch) {
-    const std::uint32_t tag = here.mode == Mode::le ? __builtin_bswap32(found->tag) : found->tag;
-    if (status == DiskStatus::ok) {
-      here.performed.insert(tag);
-      if (here.performed.size() > std::size_t{4} * kWindowTags) {
-        here.performed.erase(here.performed.begin());
-      }
-    }
+  if (!found->windowed) {
+    return;
   }
-  if (found->windowed) {
-    for (Owed& other : owed_) {
-      if (other.state == State::follows && other.address == found->address &&
-          other.tag == found->tag) {
-        other.state = found->state;
-      }
+  Session& here = session(found->address);
+  const std::uint32_t tag = here.mode == Mode::le ? __builtin_bswap32(found->tag) : found->tag;
+  if (here.epoch == found->epoch && status == DiskStatus::ok && here.highest - tag < kWindowTags) {
+    here.performed.insert(tag);
+  }
+  for (Owed& other : owed_) {
+    if (other.state == State::follows && other.address == found->address &&
+        other.tag == found->tag && other.epoch == found->epoch) {
+      other.state = found->state;
     }
   }
 }
 
 // ---- frames out
 // -----------------------------------------------------------------------------------
-
-bool Reference::is_failure(const View& view) {
-  return view.error_flag() || (view.command() == clients::kAta && view.ata() &&
-                               (view.ata_command() & kStatusError) != 0);
-}
-
-Reference::Owed* Reference::find_owed(const View& view) {
-  const bool failure = is_failure(view);
-  Owed* best = nullptr;
-  bool best_fits = false;
-  for (Owed& owed : owed_) {
-    if (owed.address != view.destination() || owed.tag != view.tag() ||
-        owed.command != view.command()) {
-      continue;
-    }
-    const bool ripe =
-        owed.state == State::ready || owed.state == State::done || owed.state == State::failed;
-    // A good reply is not the answer to what failed, when there is a better one; nor is what need
-    // not be answered preferred to what must.
-    const bool fits = owed.error == kAnyError || owed.kind == Kind::other ||
-                      (owed.state == State::failed) == failure;
-    if (ripe && (best == nullptr || (fits && !best_fits) ||
-                 (fits == best_fits && best->optional && !owed.optional))) {
-      best = &owed;
-      best_fits = fits;
-    }
-  }
-  if (best == nullptr || !best_fits) {
-    Owed* swapped = swap_interchangeable(view, failure);
-    best = swapped == nullptr ? best : swapped;
-  }
-  return best;
-}
 
 void Reference::frame_out(Bytes frame) {
   const View view(frame);
@@ -412,42 +938,77 @@ void Reference::frame_out(Bytes frame) {
   if (frame.size() > static_cast<std::size_t>(settings_.mtu) + 14) {
     complain("reply:long", fmt::format("a reply of {} bytes", frame.size()));
   }
-  if (view.tag() == 0 && view.command() == clients::kConfig &&
-      (view.destination().octets[0] & 1U) != 0) {
-    return;  // the announcement
+  if (frame.size() < clients::kMinimumFrameBytes) {
+    complain("reply:short", fmt::format("a reply of {} bytes", frame.size()));
   }
-  if (view.command() == clients::kExtensions && !view.error_flag()) {
-    extension_out(view);
-  }
-  Owed* owed = find_owed(view);
-  if (owed == nullptr && wild_.count(view.destination()) != 0) {
+  if (is_group(view.destination())) {
+    announcement_out(view);
     return;
   }
-  if (owed == nullptr) {
-    const bool early = std::any_of(owed_.begin(), owed_.end(), [&](const Owed& each) {
-      return each.address == view.destination() && each.tag == view.tag() &&
-             each.command == view.command();
-    });
-    complain(early ? "reply:early" : "reply:unasked",
-             fmt::format("a reply {} to {}: {}",
-                         early ? "before the disk operation has ended" : "that nobody is owed",
-                         show(view.destination()), clients::describe(frame)));
+  reply_out(view.destination(), view.tag(), view.command(), frame, std::nullopt);
+}
+
+void Reference::announcement_out(const View& view) {
+  Owed nobody;
+  nobody.address = view.destination();
+  nobody.command = clients::kConfig;
+  if (announced_ || view.tag() != 0 || view.command() != clients::kConfig || view.error_flag()) {
+    complain("reply:to-all", fmt::format("not the one announcement of a life: {}",
+                                         clients::describe(view.bytes())));
     return;
   }
-  if (wild_.count(owed->address) == 0) {
-    check_reply(view, *owed);
+  announced_ = true;
+  check_bytes(view, kArgument, config_argument(0), nobody);
+  check_tail(view, kArgument + config_argument(0).size(), nobody);
+}
+
+// Whether a read of the same request that stands before this one is still unanswered.
+bool Reference::waits_in_chain(const Owed& owed) const {
+  return owed.chain != 0 && std::any_of(owed_.begin(), owed_.end(), [&](const Owed& other) {
+           return other.chain == owed.chain && other.arrival < owed.arrival;
+         });
+}
+
+Reference::Owed* Reference::find_owed(const MacAddress& address, std::uint32_t tag,
+                                      std::uint8_t command, bool failure) {
+  Owed* best = nullptr;
+  bool best_fits = false;
+  for (Owed& owed : owed_) {
+    if (owed.address != address || owed.tag != tag || owed.command != command) {
+      continue;
+    }
+    const bool ripe =
+        owed.state == State::ready || owed.state == State::done || owed.state == State::failed;
+    // A good reply is not the answer to what failed, when there is a better one; nor is what need
+    // not be answered preferred to what must.
+    const bool failed = owed.error != 0 || owed.state == State::failed ||
+                        (owed.ata && owed.state == State::ready && (owed.argument[3] & 1U) != 0);
+    const bool fits = failed == failure && !waits_in_chain(owed);
+    if (ripe && (best == nullptr || (fits && !best_fits) ||
+                 (fits == best_fits && best->optional && !owed.optional))) {
+      best = &owed;
+      best_fits = fits;
+    }
   }
-  owed_.erase(owed_.begin() + (owed - owed_.data()));
+  if (best == nullptr || !best_fits) {
+    Owed like;
+    like.address = address;
+    like.tag = tag;
+    like.command = command;
+    Owed* swapped = swap_interchangeable(like, failure);
+    best = swapped == nullptr ? best : swapped;
+  }
+  return best;
 }
 
 // Two requests for the same thing have two disk operations, and nobody can tell which is whose:
 // when the other's has ended and this one's has not, they change places.
-Reference::Owed* Reference::swap_interchangeable(const View& view, bool failure) {
+Reference::Owed* Reference::swap_interchangeable(const Owed& like, bool failure) {
   const State wanted = failure ? State::failed : State::done;
   for (Owed& mine : owed_) {
-    if (mine.address != view.destination() || mine.tag != view.tag() ||
-        mine.command != view.command() || mine.kind == Kind::other || mine.windowed ||
-        mine.state == State::ready || mine.state == State::follows) {
+    if (mine.address != like.address || mine.tag != like.tag || mine.command != like.command ||
+        mine.kind == Kind::other || mine.windowed || mine.state == State::ready ||
+        mine.state == State::follows || waits_in_chain(mine)) {
       continue;
     }
     for (Owed& other : owed_) {
@@ -462,53 +1023,153 @@ Reference::Owed* Reference::swap_interchangeable(const View& view, bool failure)
   return nullptr;
 }
 
-void Reference::check_reply(const View& view, const Owed& owed) {
-  if (view.error_flag()) {
-    if (owed.error != kAnyError && owed.error != view.error()) {
-      complain("reply:error", fmt::format("error {} where {} is due: {}", view.error(), owed.error,
-                                          clients::describe(view.bytes())));
+// A reply of its own, or (entry: its offset) a result in another's frame.
+void Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command,
+                          Bytes frame, std::optional<std::size_t> entry) {
+  const View view(frame);
+  const bool failure = entry ? (view.u8(*entry + 4 + 3) & 1U) != 0 : is_failure(view);
+  Owed* owed = find_owed(address, tag, command, failure);
+  if (owed == nullptr) {
+    const auto mine = std::find_if(owed_.begin(), owed_.end(), [&](const Owed& each) {
+      return each.address == address && each.tag == tag && each.command == command;
+    });
+    const bool early = mine != owed_.end();
+    if (!session(address).unsure) {
+      complain(early ? "reply:early" : "reply:unasked",
+               fmt::format("a reply {} to {} tag {}: {}",
+                           early ? "before the disk operation has ended" : "that nobody is owed",
+                           show(address), tag, clients::describe(frame)));
     }
     return;
   }
-  if (owed.error > 0) {
-    complain("reply:error", fmt::format("no error where {} is due: {}", owed.error,
+  const Owed mine = *owed;
+  owed_.erase(owed_.begin() + (owed - owed_.data()));
+  if (!mine.optional) {
+    Owed checked = mine;
+    if (mine.command == clients::kExtensions) {
+      extension_out(view, checked);
+    }
+    check_reply(view, checked, entry);
+  }
+  if (entry || !mine.joins || !mine.ata || mine.kind != Kind::write || view.error_flag() ||
+      view.bytes().size() < kListAt) {
+    return;
+  }
+  // A frame of results: the others' follow.
+  const std::size_t count = view.u8(36);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t at = kListAt + i * kEntryBytes;
+    if (at + kEntryBytes > frame.size()) {
+      complain("reply:results", "a list of results that its frame does not hold");
+      return;
+    }
+    const std::uint32_t other = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
+    reply_out(address, other, command, frame, at);
+  }
+}
+
+void Reference::check_reply(const View& view, const Owed& owed, std::optional<std::size_t> entry) {
+  if (now_ < owed.not_before) {
+    complain("pause:short", fmt::format("a pause ended {} ns early", owed.not_before - now_));
+  } else if (owed.not_before != INT64_MIN && now_ > owed.not_before + kPauseSlack) {
+    complain("pause:long", fmt::format("a pause ended {} ns late", now_ - owed.not_before));
+  }
+  if (pause_until_ && owed.not_before == *pause_until_) {
+    pause_until_.reset();
+  }
+  if (waits_in_chain(owed)) {
+    complain("reply:chain",
+             fmt::format("tag {} is answered before one that stands before it in its request",
+                         owed.tag));
+  }
+  const std::uint8_t error = entry ? 0 : view.error();
+  if (error != owed.error) {
+    complain("reply:error", fmt::format("error {} where {} is due: {}", error, owed.error,
                                         clients::describe(view.bytes())));
     return;
   }
-  if (owed.command != clients::kAta) {
-    if (owed.command == clients::kConfig && view.bytes().size() >= 32) {
-      check_tail(view, 32U + view.u16(30), owed);
-    }
+  if (owed.ata) {
+    check_ata(view, owed, entry);
+    return;
+  }
+  check_bytes(view, kArgument, owed.argument, owed);
+  check_tail(view, kArgument + owed.argument.size(), owed);
+}
+
+void Reference::check_ata(const View& view, const Owed& owed, std::optional<std::size_t> entry) {
+  Text registers = owed.argument;
+  const bool failed = owed.state == State::failed;
+  if (owed.state == State::done) {
+    registers[1] = 0;
+    registers[2] = 0;  // nothing is left to transfer
+    registers[3] = kReady;
+  } else if (failed) {
+    registers[1] = owed.kind == Kind::read ? kUncorrectable : kAbort;
+    registers[3] = owed.kind == Kind::read ? kReadyError : kReadyFaultError;
+  }
+  const bool writes = owed.kind == Kind::write;
+  registers[0] &= kDefinedFlags;
+  if (owed.joins) {
+    registers[0] =
+        static_cast<std::uint8_t>(writes ? registers[0] | kWriteFlag : registers[0] & ~kWriteFlag);
+  }
+  registers[10] = 0;
+  registers[11] = 0;
+  if (entry) {
+    check_bytes(view, *entry + 4, registers, owed);
     return;
   }
   if (!view.ata()) {
     complain("reply:short", fmt::format("an ATA reply of {} bytes", view.bytes().size()));
     return;
   }
-  const bool error = (view.ata_command() & kStatusError) != 0;
-  if (owed.kind != Kind::other && error != (owed.state == State::failed)) {
-    complain(error ? "reply:false-error" : "reply:false-success",
-             fmt::format("status {:02x} where the operation {}: {}", view.ata_command(),
-                         owed.state == State::failed ? "failed" : "succeeded",
-                         clients::describe(view.bytes())));
-  }
-  if (!error && (view.ata_command() & kStatusReady) == 0) {
-    complain("reply:status", fmt::format("status {:02x} without DRDY", view.ata_command()));
-  }
-  if (owed.kind == Kind::read && !error) {
+  check_bytes(view, kArgument, registers, owed);
+  if (owed.kind == Kind::read && owed.state == State::done) {
     const std::size_t wanted = 36 + std::size_t{owed.sectors} * 512 + (owed.crc ? 4 : 0);
     if (view.bytes().size() != wanted) {
       complain("reply:length",
                fmt::format("{} bytes where {} are due", view.bytes().size(), wanted));
+    } else if (owed.crc) {
+      const auto check = clients::crc8x4(view.bytes().subspan(kArgument, wanted - 28));
+      if (!std::equal(check.begin(), check.end(), view.bytes().end() - 4)) {
+        complain("reply:check", fmt::format("wrong check bytes to tag {}", owed.tag));
+      }
     }
-  } else if (owed.kind != Kind::other) {
-    check_tail(view, 36, owed);
+    return;
+  }
+  const bool identify = owed.kind == Kind::other && owed.identify && owed.error == 0;
+  if (identify) {
+    check_bytes(view, 36, identify_data(), owed);
+    check_tail(view, 36 + 512, owed);
+    return;
+  }
+  std::size_t tail = 36;
+  if (writes && owed.joins && view.bytes().size() > 36 && owed.error == 0 && view.u8(36) != 0) {
+    tail = kListAt + std::size_t{view.u8(36)} * kEntryBytes;
+  }
+  check_tail(view, tail, owed);
+}
+
+void Reference::check_bytes(const View& view, std::size_t from, const Text& wanted,
+                            const Owed& owed) {
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const bool there = from + i < view.bytes().size();
+    if (!there || view.u8(from + i) != wanted[i]) {
+      const bool status = owed.ata && from + i == 27;
+      complain(status ? "reply:status" : "reply:content",
+               there
+                   ? fmt::format("byte {} of the reply to tag {} is {:02x} where {:02x} is due: {}",
+                                 from + i, owed.tag, view.u8(from + i), wanted[i],
+                                 clients::describe(view.bytes()))
+                   : fmt::format("the reply to tag {} ends at byte {}", owed.tag, from + i));
+      return;
+    }
   }
 }
 
 // What stands behind the last field is zero (and nothing of anybody else's).
 void Reference::check_tail(const View& view, std::size_t from, const Owed& owed) {
-  if (view.bytes().size() > std::max<std::size_t>(from, 60)) {
+  if (view.bytes().size() != std::max<std::size_t>(from, clients::kMinimumFrameBytes)) {
     complain("reply:length", fmt::format("{} bytes where {} are due", view.bytes().size(), from));
   }
   for (std::size_t i = from; i < view.bytes().size(); ++i) {
@@ -520,49 +1181,52 @@ void Reference::check_tail(const View& view, std::size_t from, const Owed& owed)
   }
 }
 
-// What the target says is active is active; a tag_inc_* begins an empty window.
-void Reference::extension_out(const View& view) {
-  const MacAddress address = view.destination();
-  std::string name;
-  std::vector<std::string> names;
-  for (std::size_t i = 26; i < view.bytes().size(); ++i) {
-    const char letter = static_cast<char>(view.u8(i));
-    if (letter != '\0') {
-      name += letter;
-      continue;
+// Word by word, from the ATA standard and docs/aoe-target.md.
+Reference::Text Reference::identify_data() const {
+  const target::engine::EngineConfig names;
+  std::array<std::uint16_t, 256> words{};
+  const auto sectors = static_cast<std::uint64_t>(settings_.sectors);
+  const auto text = [&](std::size_t first, std::size_t count, std::string_view value) {
+    std::string padded(value);
+    padded.resize(count * 2, ' ');
+    for (std::size_t i = 0; i < count; ++i) {
+      words[first + i] =
+          static_cast<std::uint16_t>((static_cast<std::uint8_t>(padded[2 * i]) << 8U) |
+                                     static_cast<std::uint8_t>(padded[2 * i + 1]));
     }
-    if (name.empty()) {
-      break;
-    }
-    names.push_back(name);
-    name.clear();
+  };
+  words[0] = 0x0040;  // a fixed device
+  words[1] = static_cast<std::uint16_t>(std::min<std::uint64_t>(16'383, sectors / 1'008));
+  words[3] = 16;
+  words[6] = 63;
+  text(10, 10, names.serial);
+  text(23, 4, names.firmware);
+  text(27, 20, names.model);
+  words[47] = 0x8000;
+  words[49] = 0x0200;  // LBA
+  words[50] = 0x4000;
+  words[60] = static_cast<std::uint16_t>(sectors);
+  words[61] = static_cast<std::uint16_t>(sectors >> 16U);
+  words[80] = 0x00f0;
+  words[82] = settings_.volatile_write_cache != 0 ? 0x0020 : 0;
+  words[83] = 0x7400;  // valid, flush ext, flush, LBA48
+  words[84] = 0x4000;
+  words[85] = words[82];
+  words[86] = 0x3400;
+  words[87] = 0x4000;
+  words[100] = words[60];
+  words[101] = words[61];
+  words[102] = static_cast<std::uint16_t>(sectors >> 32U);
+  Text data;
+  std::uint8_t sum = 0xa5;
+  for (std::size_t i = 0; i < 255; ++i) {
+    data.push_back(static_cast<std::uint8_t>(words[i]));
+    data.push_back(static_cast<std::uint8_t>(words[i] >> 8U));
+    sum = static_cast<std::uint8_t>(sum + data[2 * i] + data[2 * i + 1]);
   }
-  for (const std::string& each : names) {
-    if (each == "RESET") {
-      empty_session(address);
-    } else if (each == "TAG_INC_BE" || each == "TAG_INC_LE" || each == "TAG_RANDOM") {
-      Session& here = session(address);
-      ++here.epoch;
-      here.performed.clear();
-      here.empty = true;
-      here.mode = each == "TAG_INC_BE" ? Mode::be : each == "TAG_INC_LE" ? Mode::le : Mode::random;
-    } else if (each == "COALESCED_READ") {
-      session(address).coalesced = true;
-    } else if (each == "CRC8X4") {
-      session(address).crc = true;
-    }
-  }
-}
-
-void Reference::finish() {
-  for (const Owed& owed : owed_) {
-    if (!owed.optional && !blind_) {
-      findings_.add(Severity::liveness, "reply:missing",
-                    fmt::format("tag {} of {} (command {:02x}) was never answered", owed.tag,
-                                show(owed.address), owed.command));
-      return;
-    }
-  }
+  data.push_back(0xa5);
+  data.push_back(static_cast<std::uint8_t>(-sum));
+  return data;
 }
 
 }  // namespace sim::checkers

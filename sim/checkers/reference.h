@@ -1,12 +1,15 @@
 // A slow and obvious target in lock-step with the real one: it is told every frame that goes in,
-// every disk operation and every frame that comes out, and says when the engine did what no clause
-// allows. It keeps lists and sets where the engine keeps bitmaps; it shares no code with it. A
-// hostile host's session is not predicted, only its effects are bounded.
+// every disk operation, save and frame that comes out, and says when the engine did what no clause
+// allows. It predicts each reply byte for byte, whoever asked and however damaged the request is.
+// It keeps lists and sets where the engine keeps bitmaps; it shares no code with it.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/checkers/findings.h"
@@ -23,10 +26,12 @@ class Reference {
  public:
   Reference(const Settings& settings, const MacAddress& target, Findings& findings);
 
-  // predicted: false for a host that sends anything, whose session is not followed.
-  void frame_in(Bytes frame, std::uint64_t batch, bool predicted);
-  // The engine says that the frame it was just given was a duplicate in the ring.
-  void dropped_in_ring();
+  // The target's own clock: what follows happens at this instant.
+  void set_time(Nanoseconds target_clock) { now_ = target_clock; }
+
+  void frame_in(Bytes frame, std::uint64_t batch);
+  // The engine has taken the frame of the last frame_in; dropped: as a duplicate in the ring.
+  void frame_taken(bool dropped);
   void frame_out(Bytes frame);
   // Under which session of its initiator the request was taken, and whether a window guards it.
   struct Admission {
@@ -35,14 +40,14 @@ class Reference {
   };
   Admission disk_started(const target::engine::DiskOp& op);
   void disk_done(std::uint32_t id, target::engine::DiskStatus status);
+  void save_started(const target::engine::PersistentState& state);
+  void save_done(target::engine::DiskStatus status);
+  // The target begins a life with what it found stored.
+  void start(const target::engine::PersistentState& stored);
   // The target has lost its memory.
-  void restart();
-  // A corrupted frame reached the target: what it is owed can no longer be said.
-  void go_blind() { blind_ = true; }
+  void crash();
   // Nothing is on its way any more: what was owed must have been given.
   void finish();
-
-  [[nodiscard]] std::size_t owed() const { return owed_.size(); }
 
  private:
   enum class Mode : std::uint8_t { none, be, le, random };
@@ -51,10 +56,12 @@ class Reference {
     waiting,  // a disk operation has to be started for it
     started,  // ... has been started
     done,     // ... has ended well
-    failed,   // ... has failed
+    failed,   // ... has failed on the disk
     follows,  // a duplicate of a write that is in flight: waits for that one
+    saving,   // a change of state that has to be stored first
   };
   enum class Kind : std::uint8_t { read, write, flush, other };
+  using Text = std::vector<std::uint8_t>;  // bytes of a reply from offset 24 on
   struct Owed {
     MacAddress address;
     std::uint32_t tag = 0;
@@ -66,50 +73,113 @@ class Reference {
     std::uint64_t digest = 0;
     std::uint32_t disk_id = 0;
     std::uint64_t epoch = 0;
-    int error = kAnyError;    // AoE error code expected; 0: none
-    bool optional = false;    // need not be answered
-    bool remembered = false;  // answered from the window
-    bool windowed = false;    // to be remembered when it is done
-    bool answered = false;    // the reply is out, the disk operation still runs
-    bool crc = false;
+    std::uint8_t error = 0;          // AoE error code
+    std::uint8_t sub = 0;            // CCmd, MCmd, RCmd
+    std::uint8_t merror = 0;         // of a mask edit
+    std::uint8_t bad_directive = 0;  // ... at which it stopped
+    bool identify = false;
+    Text argument;  // of an ATA request: its registers; else what the reply holds
+    bool ata = false;
+    bool optional = false;               // its host's session cannot be known: anything goes
+    bool windowed = false;               // to be remembered when it is done
+    bool crc = false;                    // of the reply to a read
+    bool joins = false;                  // coalesced_write_reply was active
+    std::uint64_t chain = 0;             // of a coalesced read: replies leave in order
+    Nanoseconds not_before = INT64_MIN;  // the end of a pause
+    std::uint64_t arrival = 0;
   };
-  static constexpr int kAnyError = -1;
   struct Session {
+    bool exists = false;
+    bool unsure = false;  // the table was full: it may have lost its place
     Mode mode = Mode::none;
     bool coalesced = false;
+    bool joins = false;
     bool crc = false;
-    bool empty = true;
+    std::optional<std::uint64_t> congestion_id;
+    bool congestion_refused = false;
+    bool empty = true;  // the window
     std::uint32_t highest = 0;
     std::set<std::uint32_t> performed;
     std::uint64_t epoch = 0;
+    [[nodiscard]] bool counts() const { return mode == Mode::be || mode == Mode::le; }
+    [[nodiscard]] bool features() const { return mode != Mode::none || coalesced || joins || crc; }
+  };
+  using PersistentState = target::engine::PersistentState;
+  // What a negotiation may come to; two when the table of sessions is full.
+  struct Negotiation {
+    MacAddress address;
+    std::uint32_t tag = 0;
+    Session granted;
+    Text argument_granted;
   };
 
-  void ata_in(const clients::View& view, Owed owed, bool predicted);
-  void write_in(Session& session, Owed owed, bool predicted);
-  void coalesced_in(const clients::View& view, const Owed& first);
-  void read_or_error(Owed owed);
-  void extension_out(const clients::View& view);
-  void empty_session(const MacAddress& address);
-  Owed* find_owed(const clients::View& view);
-  Owed* swap_interchangeable(const clients::View& view, bool failure);
-  static bool is_failure(const clients::View& view);
-  void check_reply(const clients::View& view, const Owed& owed);
+  void ata_in(const clients::View& view, Owed owed);
+  void config_in(const clients::View& view, Owed owed);
+  void mask_in(const clients::View& view, Owed owed);
+  void reserve_in(const clients::View& view, Owed owed);
+  void extensions_in(const clients::View& view, Owed owed);
+  void change(Owed owed, const PersistentState& next, bool resets);
+  void answer_change(Owed& owed);
+
+  bool answered_by_window(Session& here, Owed& owed);
+  void execute(Session& here, Owed owed, std::size_t payload);
+  void enter_window(Session& here, Owed& owed);
+  void begin_window(Session& here);
+  void reset_session(const MacAddress& address);
+  [[nodiscard]] bool masked(const MacAddress& address) const;
+  [[nodiscard]] std::size_t places_taken() const;
+
+  [[nodiscard]] bool waits_in_chain(const Owed& owed) const;
+  Owed* find_owed(const MacAddress& address, std::uint32_t tag, std::uint8_t command, bool failure);
+  Owed* swap_interchangeable(const Owed& like, bool failure);
+  void reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command, Bytes frame,
+                 std::optional<std::size_t> entry);
+  void check_reply(const clients::View& view, const Owed& owed, std::optional<std::size_t> entry);
+  void check_ata(const clients::View& view, const Owed& owed, std::optional<std::size_t> entry);
+  void check_bytes(const clients::View& view, std::size_t from, const Text& wanted,
+                   const Owed& owed);
   void check_tail(const clients::View& view, std::size_t from, const Owed& owed);
+  void announcement_out(const clients::View& view);
+  void extension_out(const clients::View& view, Owed& owed);
+  [[nodiscard]] Text config_argument(std::uint8_t ccmd) const;
+  [[nodiscard]] Text identify_data() const;
+
   Session& session(const MacAddress& address) { return sessions_[address]; }
   void complain(const char* signature, std::string text);
   [[nodiscard]] std::uint32_t sectors_max(bool crc) const;
+  [[nodiscard]] std::size_t list_limit(std::size_t from, std::size_t each) const;
 
   const Settings& settings_;
   MacAddress target_;
   Findings& findings_;
+  Nanoseconds now_ = 0;
   std::vector<Owed> owed_;  // in order of arrival
   std::map<MacAddress, Session> sessions_;
+  std::vector<Negotiation> maybe_;  // negotiations whose outcome the reply will tell
+  PersistentState state_;
+  struct Saving {
+    PersistentState next;
+    Owed owed;
+    bool resets = false;
+    bool started = false;
+  };
+  std::optional<Saving> saving_;
+  std::optional<PersistentState> in_doubt_;  // a crash came while it was being stored
+  std::optional<Nanoseconds> pause_until_;
+  std::vector<Nanoseconds> pauses_;
   std::uint64_t batch_ = 0;
-  std::vector<std::pair<MacAddress, std::uint32_t>> batch_tags_;
-  std::set<MacAddress> wild_;  // hosts that were not predicted once
-  bool blind_ = false;
-  bool may_drop_ = false;
-  std::size_t owed_before_frame_ = 0;
+  struct InBatch {
+    MacAddress address;
+    std::uint32_t tag;
+    std::uint8_t command;
+    std::uint64_t epoch;
+    bool operator==(const InBatch&) const = default;
+  };
+  std::vector<InBatch> in_batch_;
+  bool drop_due_ = false;
+  bool announced_ = false;
+  std::uint64_t next_chain_ = 0;
+  std::uint64_t next_arrival_ = 0;
 };
 
 }  // namespace sim::checkers
