@@ -1,13 +1,17 @@
 // aoe-target: reads the options, judges them, runs. Everything else is in target/linux.
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "target/linux/line_writer.h"
 #include "target/linux/options.h"
 #include "target/linux/server.h"
 #include "target/linux/start_error.h"
@@ -20,11 +24,29 @@ using namespace target::linux_shell;  // NOLINT(google-build-using-namespace): m
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 
+// The log goes where lines go that nobody may wait for; in colours on a terminal.
+class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(message, text);
+    std::string line(text.data(), text.size());
+    if (terminal_ && message.color_range_end > message.color_range_start) {
+      const bool bad = message.level >= spdlog::level::err;
+      const bool warns = message.level == spdlog::level::warn;
+      line.insert(message.color_range_end, "\033[m");
+      line.insert(message.color_range_start, bad ? "\033[31m" : warns ? "\033[33m" : "\033[32m");
+    }
+    LineWriter::for_fd(STDERR_FILENO).write(line);
+  }
+  void flush_() override {}
+  bool terminal_ = ::isatty(STDERR_FILENO) != 0;
+};
+
 void start_log(const std::string& level) {
-  auto log = spdlog::stderr_color_mt("aoe-target");
+  auto log = std::make_shared<spdlog::logger>("aoe-target", std::make_shared<LogSink>());
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n %^%l%$: %v");
   log->set_level(spdlog::level::from_str(level));
-  log->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(log));
 }
 

@@ -8,7 +8,10 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <ctime>
+#include <system_error>
 
+#include "target/linux/event_loop.h"
 #include "target/linux/start_error.h"
 
 namespace target::linux_shell {
@@ -17,10 +20,8 @@ namespace {
 constexpr std::size_t kEventsPerCall = 64;
 constexpr std::int64_t kSectorBytes = engine::kSectorBytes;
 
-engine::DiskStatus status_of(std::int64_t result) {
-  return result == -ENOSPC || result == -EDQUOT ? engine::DiskStatus::no_space
-                                                : engine::DiskStatus::io_error;
-}
+// How long a kernel without room for an operation is left alone.
+constexpr timespec kSubmitRetry{0, 1'000'000};
 
 }  // namespace
 
@@ -65,6 +66,14 @@ AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_
 }
 
 AioDisk::~AioDisk() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    filled_.notify_all();
+  }
+  if (thread_.joinable()) {
+    thread_.join();
+  }
   if (context_ != nullptr) {
     // Waits for what is in flight: the engine's memory must outlive it.
     ::io_destroy(context_);
@@ -92,7 +101,6 @@ AioDisk::Operation& AioDisk::take_free() {
   Operation& operation = operations_[free_.back()];
   free_.pop_back();
   operation.busy = true;
-  ++outstanding_;
   return operation;
 }
 
@@ -117,45 +125,99 @@ void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
   operation.control.data = &operation;
 }
 
+void AioDisk::start_threads() {
+  if (thread_.joinable()) {
+    return;
+  }
+  try {
+    thread_ = std::thread([this] { submit_all(); });
+  } catch (const std::system_error& error) {
+    throw StartError(
+        fmt::format("{}: cannot start a thread: {}: raise the limit of processes (ulimit -u)",
+                    image_name_, error.what()));
+  }
+}
+
 void AioDisk::start(std::span<const engine::DiskOp> operations) {
+  if (operations.empty()) {
+    return;
+  }
+  start_threads();
+  const engine::Nanoseconds now = monotonic_now();
+  const std::lock_guard lock(mutex_);
   for (const auto& wanted : operations) {
     Operation& operation = take_free();
     prepare(operation, wanted);
-    if (wanted.kind == engine::DiskOpKind::flush && !fdsync_works_) {
-      finish(operation, calls_.sync_data(image_fd_));
-      continue;
-    }
+    times_.started(wanted, now);
     waiting_.push_back(&operation.control);
   }
-  submit_waiting();
+  filled_.notify_one();
 }
 
-void AioDisk::submit_waiting() {
-  while (!waiting_.empty()) {
-    batch_.assign(waiting_.begin(), waiting_.end());
-    const int result = calls_.submit(context_, batch_);
+// The thread's whole life.
+void AioDisk::submit_all() {
+  std::vector<iocb*> batch;
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      filled_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
+      if (waiting_.empty()) {
+        return;
+      }
+      batch.swap(waiting_);
+    }
+    submit(batch);
+  }
+}
+
+void AioDisk::refuse(iocb* control, std::int64_t result) {
+  const std::lock_guard lock(mutex_);
+  refused_.emplace_back(static_cast<Operation*>(control->data), result);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t told = ::write(event_fd_.get(), &one, sizeof one);
+}
+
+void AioDisk::submit(std::vector<iocb*>& batch) {
+  while (!batch.empty()) {
+    if (batch.front()->aio_lio_opcode == IO_CMD_FDSYNC && !fdsync_works_) {
+      refuse(batch.front(), calls_.sync_data(image_fd_));
+      batch.erase(batch.begin());
+      continue;
+    }
+    // Up to the next one that the kernel does not do.
+    const auto end =
+        fdsync_works_ ? batch.end() : std::find_if(batch.begin(), batch.end(), [](const iocb* one) {
+          return one->aio_lio_opcode == IO_CMD_FDSYNC;
+        });
+    const int result = calls_.submit(context_, std::span(batch.begin(), end));
     if (result > 0) {
-      in_kernel_ += static_cast<std::size_t>(result);
-      counters_.submitted += static_cast<std::uint64_t>(result);
-      waiting_.erase(waiting_.begin(), waiting_.begin() + result);
+      submitted_ += static_cast<std::uint64_t>(result);
+      batch.erase(batch.begin(), batch.begin() + result);
     } else if (result == -EAGAIN || result == 0) {
-      ++counters_.submit_retries;
-      return;
+      ++submit_retries_;
+      ::nanosleep(&kSubmitRetry, nullptr);
     } else if (result != -EINTR) {
       // The kernel refuses the first one, and only that one.
-      auto* operation = static_cast<Operation*>(waiting_.front()->data);
-      waiting_.pop_front();
-      finish(*operation, result);
+      refuse(batch.front(), result);
+      batch.erase(batch.begin());
     }
   }
 }
 
-void AioDisk::finish(Operation& operation, std::int64_t result) {
+DiskCounters AioDisk::counters() const {
+  DiskCounters counters = counters_;
+  counters.submitted = submitted_;
+  counters.submit_retries = submit_retries_;
+  return counters;
+}
+
+void AioDisk::finish(Operation& operation, std::int64_t result,
+                     std::vector<shell::DiskCompletion>& completions) {
   assert(operation.busy);
   shell::DiskCompletion completion{operation.id, engine::DiskStatus::ok};
   if (result < 0) {
     ++counters_.errors;
-    completion.status = status_of(result);
+    completion.status = status_of_errno(static_cast<int>(-result));
   } else if (static_cast<std::uint64_t>(result) != operation.bytes) {
     // The image shrank under us, or the disk is nearly full: the rest did not happen.
     ++counters_.short_transfers;
@@ -163,28 +225,33 @@ void AioDisk::finish(Operation& operation, std::int64_t result) {
   }
   operation.busy = false;
   free_.push_back(static_cast<std::uint32_t>(&operation - operations_.data()));
-  finished_.push_back(completion);
+  times_.ended(operation.id);
+  completions.push_back(completion);
 }
 
 void AioDisk::reap(std::vector<shell::DiskCompletion>& completions) {
-  while (in_kernel_ > 0) {
+  if (times_.count() == 0) {
+    return;
+  }
+  while (true) {
     const int count = calls_.get_events(context_, 0, events_);
     if (count == -EINTR) {
       continue;
     }
     for (int i = 0; i < count; ++i) {
       const auto& event = events_[static_cast<std::size_t>(i)];
-      finish(*static_cast<Operation*>(event.data), static_cast<std::int64_t>(event.res));
-      --in_kernel_;
+      finish(*static_cast<Operation*>(event.data), static_cast<std::int64_t>(event.res),
+             completions);
     }
     if (count < static_cast<int>(events_.size())) {
       break;
     }
   }
-  submit_waiting();
-  outstanding_ -= finished_.size();
-  completions.insert(completions.end(), finished_.begin(), finished_.end());
-  finished_.clear();
+  const std::lock_guard lock(mutex_);
+  for (const auto& [operation, result] : refused_) {
+    finish(*operation, result, completions);
+  }
+  refused_.clear();
 }
 
 }  // namespace target::linux_shell

@@ -1,20 +1,25 @@
-// Carries disk operations to the image by libaio. It owns submission, completion and what the
-// kernel's results mean as a DiskStatus; it must never know the protocol, the order that operations
-// need, nor when a write is durable (target/shell/group_commit.h).
+// Carries disk operations to an image opened with O_DIRECT, by libaio. It owns submission,
+// completion and what the kernel's results mean as a DiskStatus; it must never know the protocol,
+// the order that operations need, nor when a write is durable (target/shell/group_commit.h).
+//
+// A thread submits, for io_submit may wait for the disk; what has ended is read in the loop.
 #pragma once
 
 #include <libaio.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <mutex>
 #include <span>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
-#include "target/engine/engine.h"
 #include "target/linux/fd.h"
-#include "target/shell/surroundings.h"
+#include "target/linux/image_disk.h"
 
 namespace target::linux_shell {
 
@@ -28,14 +33,7 @@ class AioCalls {
   virtual int sync_data(int fd);
 };
 
-struct DiskCounters {
-  std::uint64_t submitted = 0;
-  std::uint64_t submit_retries = 0;  // the kernel had no room for an operation at once
-  std::uint64_t errors = 0;          // operations that the kernel failed
-  std::uint64_t short_transfers = 0;
-};
-
-class AioDisk final : public shell::Disk {
+class AioDisk final : public ImageDisk {
  public:
   // image_fd is borrowed. operations_max: how many may be outstanding at once. Throws StartError.
   AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max, AioCalls& calls);
@@ -43,21 +41,15 @@ class AioDisk final : public shell::Disk {
   AioDisk(const AioDisk&) = delete;
   AioDisk& operator=(const AioDisk&) = delete;
 
-  // Readable when operations have completed.
-  [[nodiscard]] int event_fd() const { return event_fd_.get(); }
-
-  // Starts operations, in one system call when the kernel lets us.
   void start(std::span<const engine::DiskOp> operations) override;
-  // Appends what has completed, without waiting; starts what had to wait for room.
   void reap(std::vector<shell::DiskCompletion>& completions) override;
 
-  // Operations that were started and not yet reaped.
-  [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
-  // Something waits for room and nothing is in flight whose end would make room: call reap() again
-  // after a moment.
-  [[nodiscard]] bool wants_retry() const override { return !waiting_.empty() && in_kernel_ == 0; }
+  [[nodiscard]] int event_fd() const override { return event_fd_.get(); }
+  void start_threads() override;
+  [[nodiscard]] std::size_t outstanding() const override { return times_.count(); }
+  [[nodiscard]] DiskCounters counters() const override;
+  [[nodiscard]] std::optional<HeldOperation> oldest() const override { return times_.oldest(); }
   [[nodiscard]] bool flushes_asynchronously() const { return fdsync_works_; }
-  [[nodiscard]] const DiskCounters& counters() const { return counters_; }
 
  private:
   struct Operation {
@@ -69,9 +61,12 @@ class AioDisk final : public shell::Disk {
 
   void detect_fdsync();
   void prepare(Operation& operation, const engine::DiskOp& wanted);
-  void submit_waiting();
-  void finish(Operation& operation, std::int64_t result);
+  void finish(Operation& operation, std::int64_t result,
+              std::vector<shell::DiskCompletion>& completions);
   Operation& take_free();
+  void submit_all();
+  void submit(std::vector<iocb*>& batch);
+  void refuse(iocb* control, std::int64_t result);
 
   int image_fd_;
   std::string image_name_;
@@ -81,13 +76,19 @@ class AioDisk final : public shell::Disk {
   bool fdsync_works_ = false;
   std::vector<Operation> operations_;
   std::vector<std::uint32_t> free_;  // indices of operations_
-  std::deque<iocb*> waiting_;        // prepared, not yet in the kernel
-  std::vector<shell::DiskCompletion> finished_;
-  std::vector<iocb*> batch_;
   std::vector<io_event> events_;
-  std::size_t outstanding_ = 0;
-  std::size_t in_kernel_ = 0;
+  StartTimes times_;
   DiskCounters counters_;
+
+  // Shared with the thread that submits.
+  std::mutex mutex_;
+  std::condition_variable filled_;
+  std::vector<iocb*> waiting_;  // prepared, for the thread
+  std::vector<std::pair<Operation*, std::int64_t>> refused_;
+  bool closing_ = false;
+  std::atomic<std::uint64_t> submitted_ = 0;
+  std::atomic<std::uint64_t> submit_retries_ = 0;
+  std::thread thread_;
 };
 
 }  // namespace target::linux_shell

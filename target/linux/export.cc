@@ -91,8 +91,7 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
   }
   const auto config = engine_config();
   // Direct writes are durable one by one (O_DSYNC), and the kernel carries them out asynchronously.
-  // On the page cache O_DSYNC would make io_submit wait for every single one: a group is as
-  // durable.
+  // On the page cache O_DSYNC would make every single one wait: a group is as durable.
   const auto durability = options_.write_cache ? shell::WriteDurability::by_flush
                           : options_.direct    ? shell::WriteDurability::as_written
                                                : shell::WriteDurability::synced_in_groups;
@@ -330,21 +329,36 @@ void Export::stop_intake() {
 }
 
 void Export::start_last_flush() {
-  if (!options_.read_only) {
+  if (!options_.read_only && disk_idle()) {
+    flushing_ = true;
     shell_->start_last_flush();
   }
 }
 
-bool Export::flushed_well() const {
+bool Export::ended_well() const {
+  if (const auto held = disk_->oldest()) {
+    constexpr const char* kNames[] = {"a read", "a write", "a flush"};
+    constexpr Nanoseconds kMillisecond_ns = 1'000'000;
+    spdlog::error("{}: {}: the kernel has held {} at sector {} for {} ms: not answered", name_,
+                  options_.file, kNames[static_cast<std::size_t>(held->kind)], held->lba,
+                  (monotonic_now() - held->since) / kMillisecond_ns);
+    return false;
+  }
   const auto status = shell_->last_flush();
   if (options_.read_only || status == engine::DiskStatus::ok) {
     return true;
   }
   spdlog::error("{}: {}: cannot make everything durable: {}", name_, options_.file,
-                !status                                  ? "its disk does not answer"
+                !status                                  ? "ended before that was tried"
                 : status == engine::DiskStatus::no_space ? "no space left"
                                                          : "input/output error");
   return false;
+}
+
+void Export::release_address() {
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    close_port(i);
+  }
 }
 
 void Export::prove_state_is_writable() {
@@ -404,12 +418,13 @@ nlohmann::ordered_json Export::counters() {
                           {"send_drops_old", sent.drops_old},
                           {"reopened", port.reopened}});
   }
-  const auto& disk = disk_->counters();
+  const auto disk = disk_->counters();
   return {{"export", name_},
           {"engine", engine_counters},
           {"interfaces", interfaces},
           {"disk",
            {{"submitted", disk.submitted},
+            {"hot_reads", disk.hot_reads},
             {"group_syncs", commit_->counters().syncs},
             {"submit_retries", disk.submit_retries},
             {"errors", disk.errors + commit_->counters().errors},

@@ -17,6 +17,7 @@
 #include "target/linux/packet_ring.h"
 #include "target/linux/packet_sender.h"
 #include "target/linux/state_store.h"
+#include "target/linux/worker_disk.h"
 #include "target/shell/group_commit.h"
 #include "target/shell/shell.h"
 
@@ -42,6 +43,9 @@ class Export final : private shell::Clock,
   bool work();
   [[nodiscard]] engine::Nanoseconds deadline() const { return shell_->deadline(); }
 
+  // With the privileges that the export will run with: the threads of its disk. Throws StartError.
+  void start_threads() { disk_->start_threads(); }
+
   // Something about the interfaces changed.
   void look_at_interfaces();
 
@@ -49,10 +53,13 @@ class Export final : private shell::Clock,
   void stop_intake();
   [[nodiscard]] bool disk_idle() const { return shell_->disk_idle(); }
   [[nodiscard]] bool send_idle() const { return shell_->send_idle(); }
-  // Once the disk is idle: makes everything durable; the disk is idle again when that has ended.
+  // Makes everything durable, if the disk is idle.
   void start_last_flush();
-  // How it ended; false (and a log line) when it failed.
-  [[nodiscard]] bool flushed_well() const;
+  [[nodiscard]] bool last_flush_ended() const { return !flushing_ || disk_idle(); }
+  // How it ended; false (and a log line) when it failed, or when the disk does not answer.
+  [[nodiscard]] bool ended_well() const;
+  // Closes every socket: nobody is served any more, and another target may have the address.
+  void release_address();
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::string interface_list() const;
@@ -101,17 +108,19 @@ class Export final : private shell::Clock,
   EventLoop& loop_;
   Image image_;
   AioCalls aio_calls_;
+  FileCalls file_calls_;
   SendCalls send_calls_;
   UniqueFd state_lock_;
   std::unique_ptr<StateDirectory> state_directory_;
   std::unique_ptr<StateStore> store_;
   engine::PersistentState loaded_;
   std::vector<Port> ports_;
-  std::unique_ptr<AioDisk> disk_;
+  std::unique_ptr<ImageDisk> disk_;
   std::unique_ptr<shell::GroupCommit> commit_;
   std::unique_ptr<shell::Shell> shell_;
   EventLoop::Token disk_token_ = 0;
   bool stopping_ = false;
+  bool flushing_ = false;
   std::vector<shell::DiskCompletion> saved_;
   std::uint64_t save_failures_ = 0;
   std::uint64_t saves_ = 0;

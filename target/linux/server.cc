@@ -10,14 +10,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <vector>
 
 #include "target/linux/control_socket.h"
 #include "target/linux/event_loop.h"
 #include "target/linux/export.h"
+#include "target/linux/line_writer.h"
 #include "target/linux/link_watch.h"
 #include "target/linux/privileges.h"
 #include "target/linux/start_error.h"
@@ -25,16 +26,18 @@
 namespace target::linux_shell {
 namespace {
 
-// How long the end waits for an interface that takes no more frames.
+// How long the end waits for a disk that does not answer, for an interface that takes no more
+// frames, and for the last flush.
+constexpr engine::Nanoseconds kLastDisk_ns = 5'000'000'000;
 constexpr engine::Nanoseconds kLastSend_ns = 1'000'000'000;
+constexpr engine::Nanoseconds kLastFlush_ns = 5'000'000'000;
+constexpr std::int64_t kLastLines_ms = 500;
 
 constexpr int kExitGood = 0;
 constexpr int kExitFailed = 1;
 
-// A reader that has gone away is no reason to stop serving.
-void print_line(std::FILE* stream, const std::string& line) {
-  std::fputs((line + "\n").c_str(), stream);
-  std::fflush(stream);
+void print_line(int fd, const std::string& line) {
+  LineWriter::for_fd(fd).write(line + "\n");
 }
 
 // A name of a file or an interface is bytes, and JSON is UTF-8.
@@ -50,6 +53,7 @@ UniqueFd open_signals() {
   }
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE is an error of that write
   return UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
@@ -66,9 +70,7 @@ class Server {
     loop_.add(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signal(); });
     loop_.add(links_.fd(), EPOLLIN, [this](std::uint32_t) { on_links(); });
     drop_privileges();
-    for (const auto& one : exports_) {
-      one->prove_state_is_writable();
-    }
+    start_threads();
   }
 
   int run() {
@@ -84,6 +86,22 @@ class Server {
   }
 
  private:
+  // Threads have the privileges of the moment when they begin, and keep them.
+  void start_threads() {
+    try {
+      LineWriter::for_fd(STDERR_FILENO).start_thread();
+      LineWriter::for_fd(STDOUT_FILENO).start_thread();
+    } catch (const std::system_error& error) {
+      throw StartError(fmt::format(
+          "cannot start a thread for the log: {}: raise the limit of processes (ulimit -u)",
+          error.what()));
+    }
+    for (const auto& one : exports_) {
+      one->prove_state_is_writable();
+      one->start_threads();
+    }
+  }
+
   bool work() {
     bool more = false;
     for (const auto& one : exports_) {
@@ -102,8 +120,8 @@ class Server {
 
   void tell_ready() const {
     for (const auto& one : exports_) {
-      print_line(stderr, fmt::format("ready: {} on {}, {} sectors", one->name(),
-                                     one->interface_list(), one->sectors()));
+      print_line(STDERR_FILENO, fmt::format("ready: {} on {}, {} sectors", one->name(),
+                                            one->interface_list(), one->sectors()));
     }
     if (options_.ready_fd >= 0) {
       if (::write(options_.ready_fd, "\n", 1) != 1) {
@@ -117,13 +135,13 @@ class Server {
     signalfd_siginfo info{};
     while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       if (info.ssi_signo == SIGUSR1) {
-        print_line(stdout, counters());
+        print_line(STDOUT_FILENO, counters());
       } else if (!ending_) {
         spdlog::info("ending on signal {}", info.ssi_signo);
         ending_ = true;
       } else {
         spdlog::warn("ending at once on a second signal");
-        ::_exit(kExitFailed);
+        hurry_ = true;
       }
     }
   }
@@ -140,7 +158,10 @@ class Server {
     for (const auto& one : exports_) {
       all.push_back(one->counters());
     }
-    return to_line({{"exports", all}});
+    return to_line({{"exports", all},
+                    {"log",
+                     {{"lines_lost", LineWriter::for_fd(STDERR_FILENO).lost() +
+                                         LineWriter::for_fd(STDOUT_FILENO).lost()}}}});
   }
 
   std::string answer(std::string_view question) {
@@ -157,37 +178,46 @@ class Server {
     return "error: unknown question: ask 'counters' or 'exports'";
   }
 
-  // Every operation that was started ends on the disk and is answered.
+  // Works until all exports pass the test, so long at most.
+  template <typename Test>
+  void work_until_all(engine::Nanoseconds limit_ns, Test test) {
+    const auto give_up = monotonic_now() + limit_ns;
+    work();
+    while (!hurry_ && !std::all_of(exports_.begin(), exports_.end(), test) &&
+           monotonic_now() < give_up) {
+      loop_.run_once(std::min(deadline(), give_up));
+      work();
+    }
+  }
+
+  // Every operation that was started ends on the disk and is answered, if the disk lets it.
   int finish() {
     for (const auto& one : exports_) {
       one->stop_intake();
     }
-    const auto all = [this](auto&& test) {
-      return std::all_of(exports_.begin(), exports_.end(), test);
-    };
-    work();
-    while (!all([](const auto& one) { return one->disk_idle(); })) {
-      loop_.run_once(deadline());
-      work();
-    }
-    const auto give_up = monotonic_now() + kLastSend_ns;
-    while (!all([](const auto& one) { return one->send_idle(); }) && monotonic_now() < give_up) {
-      loop_.run_once(std::min(deadline(), give_up));
-      work();
-    }
+    work_until_all(kLastDisk_ns, [](const auto& one) { return one->disk_idle(); });
+    work_until_all(kLastSend_ns, [](const auto& one) { return one->send_idle(); });
     for (const auto& one : exports_) {
-      one->start_last_flush();
+      one->release_address();
+      if (!hurry_) {
+        one->start_last_flush();
+      }
     }
-    work();
-    while (!all([](const auto& one) { return one->disk_idle(); })) {
-      loop_.run_once(deadline());
-      work();
-    }
-    bool durable = true;
+    work_until_all(kLastFlush_ns, [](const auto& one) { return one->last_flush_ended(); });
+    bool well = !hurry_;
+    bool held = false;
     for (const auto& one : exports_) {
-      durable = one->flushed_well() && durable;
+      well = one->ended_well() && well;
+      held = held || !one->disk_idle();
     }
-    return durable ? kExitGood : kExitFailed;
+    LineWriter::for_fd(STDERR_FILENO).drain(kLastLines_ms);
+    LineWriter::for_fd(STDOUT_FILENO).drain(kLastLines_ms);
+    if (held) {
+      // A thread that the kernel holds cannot be waited for; the process ends as soon as the kernel
+      // lets go of it.
+      ::_exit(kExitFailed);
+    }
+    return well ? kExitGood : kExitFailed;
   }
 
   Options options_;
@@ -197,6 +227,7 @@ class Server {
   std::vector<std::unique_ptr<Export>> exports_;
   std::unique_ptr<ControlSocket> control_;
   bool ending_ = false;
+  bool hurry_ = false;
 };
 
 }  // namespace

@@ -1,0 +1,227 @@
+"""Nobody takes another's service: what one disk, one reader of the log, one host that cannot be answered, takes from the
+others. Each test here has a real disk that hangs, a real pipe that nobody reads, a real link with a smaller MTU."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+import aoe_layers as aoe
+import net
+from aoe_layers import AoeConfig
+from programs import AoeTarget, Program, wait_until
+from test_target_process import ask_control, find
+
+# Another's request is answered within this, on a machine that is busy with other things.
+SERVICE_SECONDS = 2.0
+
+
+class HangingDisk:
+    """A file whose server can be stopped: nbdfuse over nbdkit. While it hangs, the kernel holds every operation."""
+
+    def __init__(self, folder, size="1M"):
+        self.folder = pathlib.Path(folder)
+        self.mount = self.folder / "mount"
+        self.mount.mkdir()
+        socket = self.folder / "nbd.sock"
+        self.server = Program(["nbdkit", "-f", "-U", socket, "memory", size])
+        wait_until(socket.exists, what="nbdkit listens")
+        self.fuse = Program(["nbdfuse", self.mount / "nbd", f"nbd+unix:///?socket={socket}"])
+        self.image = self.mount / "nbd"
+        wait_until(self.image.exists, what="nbdfuse has mounted")
+
+    def hang(self):
+        self.server.kill(signal.SIGSTOP)
+
+    def go_on(self):
+        self.server.kill(signal.SIGCONT)
+
+    def close(self):
+        self.go_on()
+        subprocess.run(["umount", "-l", self.mount], check=False, timeout=20, capture_output=True)
+        self.fuse.end()
+        self.server.end()
+        self.fuse.close()
+        self.server.close()
+
+
+@pytest.fixture
+def disk(tmp_path, namespace):
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("no /dev/fuse")
+    with contextlib.closing(HangingDisk(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def two_exports(aoe_target, link, image, tmp_path, disk):
+    """e1.1 on the disk that can hang, e1.2 on another."""
+    config = tmp_path / "two.toml"
+    control = tmp_path / "control"
+    exports = "".join(
+        f'[[export]]\nfile = "{file}"\ninterface = ["{link.target_end}"]\nshelf = 1\nslot = {slot}\n'
+        for slot, file in ((1, disk.image), (2, image))
+    )
+    config.write_text(f'control = "{control}"\n{exports}')
+    with AoeTarget(aoe_target, "--config", config) as target:
+        target.control = control
+        yield target
+
+
+def other_service(initiator, control):
+    """The other export reads and writes, and the control socket answers, each within its bound."""
+    began = time.monotonic()
+    initiator.write(9, b"w" * 512)
+    assert initiator.read(9) == b"w" * 512
+    assert find(ask_control(control, "counters"), "reads") is not None
+    assert time.monotonic() - began < SERVICE_SECONDS
+
+
+@pytest.mark.parametrize("what", ["read", "write", "flush"])
+def test_a_disk_that_hangs_takes_its_own_export_only(two_exports, start, disk, what):
+    hung, other = start.initiator(slot=1), start.initiator(slot=2)
+    hung.write(3, b"h" * 512)
+    disk.hang()
+    request = {
+        "read": lambda: hung.ata_frame(aoe.READ_EXT, lba=100, count=1),
+        "write": lambda: hung.ata_frame(aoe.WRITE_EXT, lba=100, count=1, data=b"n" * 512),
+        "flush": lambda: hung.ata_frame(aoe.FLUSH),
+    }[what]()
+    hung.host.send(request)
+    other_service(other, two_exports.control)
+    disk.go_on()
+    assert hung.host.await_tag(bytes(request)[20:24])
+    assert hung.read(3) == b"h" * 512
+    assert two_exports.end() == 0, two_exports.said()
+
+
+def test_many_reads_of_a_disk_that_hangs_fill_nothing_but_its_own(two_exports, start, disk):
+    hung, other = start.initiator(slot=1), start.initiator(slot=2)
+    disk.hang()
+    for lba in range(900):  # more than operations, workers and slots together
+        hung.host.send(hung.ata_frame(aoe.READ_EXT, lba=lba, count=1))
+    for _ in range(3):
+        other_service(other, two_exports.control)
+    disk.go_on()
+    # Its buffers are full at first: asked again, as an initiator does.
+    wait_until(lambda: hung.host.try_ask(hung.ata_frame(aoe.READ_EXT, lba=0, count=1), 0.2), what="it serves again")
+    assert two_exports.end() == 0, two_exports.said()
+
+
+def packet_sockets():
+    """Of this namespace, without the head line."""
+    return len(pathlib.Path("/proc/net/packet").read_text().splitlines()) - 1
+
+
+def test_sigterm_ends_within_a_bound_and_a_second_one_at_once(two_exports, start, disk):
+    hung, other = start.initiator(slot=1), start.initiator(slot=2)
+    other.write(5, b"d" * 512)
+    before = packet_sockets()
+    disk.hang()
+    hung.host.send(hung.ata_frame(aoe.READ_EXT, lba=77, count=1))
+    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds the read")
+    two_exports.kill(signal.SIGTERM)
+    wait_until(lambda: "ending on signal" in two_exports.errors(), what="the first signal")
+    began = time.monotonic()
+    two_exports.kill(signal.SIGTERM)
+    wait_until(lambda: packet_sockets() <= before - 4, what="the address is released")
+    assert time.monotonic() - began < SERVICE_SECONDS
+    wait_until(lambda: "has held a read at sector 77" in two_exports.errors(), what="the name of what is held")
+    assert str(disk.image) in two_exports.errors()
+    disk.go_on()
+    assert two_exports.wait() == 1
+
+
+def json_of(target, start):
+    return ask_control(target.control, "counters")["exports"][0]
+
+
+def test_sigterm_alone_answers_the_others_and_ends(two_exports, start, disk):
+    hung, other = start.initiator(slot=1), start.initiator(slot=2)
+    other.write(5, b"d" * 512)
+    disk.hang()
+    hung.host.send(hung.ata_frame(aoe.READ_EXT, lba=77, count=1))
+    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds the read")
+    two_exports.kill(signal.SIGTERM)
+    wait_until(lambda: "has held a read at sector 77" in two_exports.errors(), seconds=12, what="gives up")
+    disk.go_on()
+    assert two_exports.wait() == 1
+    assert start.image.read_bytes()[5 * 512 : 6 * 512] == b"d" * 512
+
+
+# -- the log
+
+
+def test_a_log_that_nobody_reads_costs_lines_and_no_service(aoe_target, link, image, start, tmp_path):
+    """stderr and stdout are pipes of 4 KiB that nobody reads; SIGUSR1 writes to them as well."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    ready_reading, ready_writing = os.pipe()
+    control = tmp_path / "control"
+    words = ["--log-level", "trace", "--interface", link.target_end, "--shelf", 1, "--slot", 1, "--control", control]
+    command = [aoe_target, "--ready-fd", ready_writing, *words, image]
+    process = subprocess.Popen(
+        [str(word) for word in command], stdout=writing, stderr=writing, stdin=subprocess.DEVNULL,
+        pass_fds=(ready_writing,),
+    )  # fmt: skip
+    try:
+        os.close(ready_writing)
+        assert os.read(ready_reading, 1) == b"\n"
+        asking = start.initiator()
+
+        def some_are_lost():
+            asking.extend(b"reset", b"tag_inc_le")  # a line of the log
+            process.send_signal(signal.SIGUSR1)
+            began = time.monotonic()
+            asking.write(9, b"w" * 512)
+            assert asking.read(9) == b"w" * 512
+            assert time.monotonic() - began < SERVICE_SECONDS
+            return ask_control(control, "counters")["log"]["lines_lost"] > 0
+
+        wait_until(some_are_lost, seconds=60, step_seconds=0, what="more lines than a pipe and a queue hold")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SERVICE_SECONDS * 5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+        os.close(ready_reading)
+
+
+# -- a host that cannot be answered
+
+
+@pytest.mark.parametrize("mtu", [9000], indirect=True)
+def test_a_host_with_a_smaller_mtu_is_told_nothing_and_takes_nothing(start, link):
+    """Its own interface takes 1500 bytes, the target's sends 9000: a read of 8 sectors can never arrive."""
+    target = start()
+    small, other = start.initiator("02:00:00:00:00:51"), start.initiator("02:00:00:00:00:52")
+    net.ip(f"link set {link.host_end} mtu 1500")
+    for lba in range(20):
+        small.host.send(small.ata_frame(aoe.READ_EXT, lba=lba, count=8))
+    began = time.monotonic()
+    for lba in range(5):
+        assert other.read(lba) == image_sector(lba)
+    assert small.read(3) == image_sector(3), "what does fit is answered"
+    assert time.monotonic() - began < SERVICE_SECONDS
+    assert target.errors().count("cannot be sent") == 1, target.errors()
+    counters = json.loads(wait_until(lambda: counters_line(target), what="counters"))
+    assert counters["exports"][0]["interfaces"][0]["send_drops_unsendable"] >= 20
+
+
+def image_sector(lba):
+    return (b"sector %08d " % lba) * 32
+
+
+def counters_line(target):
+    target.kill(signal.SIGUSR1)
+    time.sleep(0.05)
+    lines = [line for line in target.output().splitlines() if line.startswith("{")]
+    return lines[-1] if lines else None

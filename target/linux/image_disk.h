@@ -1,0 +1,60 @@
+// What an export needs of the disk under its image, beside what the shell asks: something to wait
+// for, counters, and what the kernel holds. No call of it waits for the disk: a disk that hangs
+// takes its own export and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "target/shell/surroundings.h"
+
+namespace target::linux_shell {
+
+struct DiskCounters {
+  std::uint64_t submitted = 0;
+  std::uint64_t hot_reads = 0;       // from the page cache, at once
+  std::uint64_t submit_retries = 0;  // the kernel had no room for an operation at once
+  std::uint64_t errors = 0;          // operations that the kernel failed
+  std::uint64_t short_transfers = 0;
+};
+
+// An operation that the kernel has not ended.
+struct HeldOperation {
+  engine::DiskOpKind kind = engine::DiskOpKind::read;
+  std::uint64_t lba = 0;
+  engine::Nanoseconds since = 0;
+};
+
+class ImageDisk : public shell::Disk {
+ public:
+  // Readable when operations have ended.
+  [[nodiscard]] virtual int event_fd() const = 0;
+  // Starts the threads it needs, once the process has the privileges that it keeps. Throws
+  // StartError.
+  virtual void start_threads() = 0;
+  [[nodiscard]] virtual std::size_t outstanding() const = 0;
+  [[nodiscard]] virtual DiskCounters counters() const = 0;
+  // The one that was started first.
+  [[nodiscard]] virtual std::optional<HeldOperation> oldest() const = 0;
+};
+
+// What an error of the kernel means for the initiator.
+engine::DiskStatus status_of_errno(int error);
+
+// When each operation that has not ended was started.
+class StartTimes {
+ public:
+  void started(const engine::DiskOp& op, engine::Nanoseconds now);
+  void ended(std::uint32_t id);
+  [[nodiscard]] std::optional<HeldOperation> oldest() const;
+  [[nodiscard]] std::size_t count() const { return held_.size(); }
+
+ private:
+  struct Held {
+    std::uint32_t id = 0;
+    HeldOperation operation;
+  };
+  std::vector<Held> held_;
+};
+
+}  // namespace target::linux_shell

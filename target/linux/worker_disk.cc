@@ -1,0 +1,217 @@
+// Carries disk operations to an image on the page cache: see worker_disk.h.
+#include "target/linux/worker_disk.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "target/linux/event_loop.h"
+#include "target/linux/start_error.h"
+
+namespace target::linux_shell {
+namespace {
+
+constexpr std::int64_t kSectorBytes = engine::kSectorBytes;
+
+}  // namespace
+
+std::int64_t FileCalls::read_cached(int fd, std::span<std::byte> to, std::int64_t offset_bytes) {
+  const iovec piece{to.data(), to.size()};
+  const ssize_t count = ::preadv2(fd, &piece, 1, offset_bytes, RWF_NOWAIT);
+  return count >= 0 ? count : -errno;
+}
+
+std::int64_t FileCalls::read(int fd, std::span<std::byte> to, std::int64_t offset_bytes) {
+  const ssize_t count = ::pread(fd, to.data(), to.size(), offset_bytes);
+  return count >= 0 ? count : -errno;
+}
+
+std::int64_t FileCalls::write(int fd, std::span<const std::byte> from, std::int64_t offset_bytes) {
+  const ssize_t count = ::pwrite(fd, from.data(), from.size(), offset_bytes);
+  return count >= 0 ? count : -errno;
+}
+
+int FileCalls::sync_data(int fd) {
+  return ::fdatasync(fd) == 0 ? 0 : -errno;
+}
+
+WorkerDisk::WorkerDisk(int image_fd, std::string image_name, FileCalls& calls)
+    : image_fd_(image_fd),
+      image_name_(std::move(image_name)),
+      calls_(calls),
+      event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!event_fd_.valid()) {
+    throw StartError(fmt::format("{}: cannot make an eventfd: {}: raise the limit of open files",
+                                 image_name_, errno_text(errno)));
+  }
+}
+
+WorkerDisk::~WorkerDisk() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    reads_.filled.notify_all();
+    writes_.filled.notify_all();
+    syncs_.filled.notify_all();
+  }
+  for (std::thread& one : threads_) {
+    one.join();
+  }
+}
+
+void WorkerDisk::start_threads() {
+  if (!threads_.empty()) {
+    return;
+  }
+  try {
+    for (std::size_t i = 0; i < kReaderThreads; ++i) {
+      threads_.emplace_back([this] { work(reads_); });
+    }
+    threads_.emplace_back([this] { work(writes_); });
+    threads_.emplace_back([this] { work(syncs_); });
+  } catch (const std::system_error& error) {
+    throw StartError(
+        fmt::format("{}: cannot start {} threads: {}: raise the limit of processes (ulimit -u)",
+                    image_name_, kReaderThreads + 2, error.what()));
+  }
+}
+
+bool WorkerDisk::read_at_once(const engine::DiskOp& op) {
+  if (!nowait_works_) {
+    return false;
+  }
+  const std::int64_t count =
+      calls_.read_cached(image_fd_, op.data, static_cast<std::int64_t>(op.lba) * kSectorBytes);
+  if (count == -EOPNOTSUPP) {
+    nowait_works_ = false;
+  }
+  // Whatever else went wrong, or is only half in memory, a thread finds out.
+  if (count != static_cast<std::int64_t>(op.data.size())) {
+    return false;
+  }
+  ++counters_.hot_reads;
+  finished_.push_back({op.id, engine::DiskStatus::ok});
+  return true;
+}
+
+void WorkerDisk::start(std::span<const engine::DiskOp> operations) {
+  if (operations.empty()) {
+    return;
+  }
+  const engine::Nanoseconds now = monotonic_now();
+  std::size_t reads = 0;
+  bool others = false;
+  std::unique_lock lock(mutex_, std::defer_lock);
+  for (const engine::DiskOp& op : operations) {
+    ++counters_.submitted;
+    if (op.kind == engine::DiskOpKind::read && read_at_once(op)) {
+      continue;
+    }
+    times_.started(op, now);
+    if (!lock.owns_lock()) {
+      start_threads();
+      lock.lock();
+    }
+    switch (op.kind) {
+      case engine::DiskOpKind::read:
+        reads_.operations.push_back(op);
+        ++reads;
+        break;
+      case engine::DiskOpKind::write:
+        writes_.operations.push_back(op);
+        others = true;
+        break;
+      case engine::DiskOpKind::flush:
+        syncs_.operations.push_back(op);
+        others = true;
+        break;
+    }
+  }
+  if (!lock.owns_lock()) {
+    return;
+  }
+  lock.unlock();
+  for (std::size_t i = 0; i < std::min(reads, kReaderThreads); ++i) {
+    reads_.filled.notify_one();
+  }
+  if (others) {
+    writes_.filled.notify_one();
+    syncs_.filled.notify_one();
+  }
+}
+
+std::int64_t WorkerDisk::carry_out(const engine::DiskOp& op) {
+  const auto offset_bytes = static_cast<std::int64_t>(op.lba) * kSectorBytes;
+  std::int64_t result = 0;
+  do {
+    switch (op.kind) {
+      case engine::DiskOpKind::read:
+        result = calls_.read(image_fd_, op.data, offset_bytes);
+        break;
+      case engine::DiskOpKind::write:
+        result = calls_.write(image_fd_, op.data, offset_bytes);
+        break;
+      case engine::DiskOpKind::flush:
+        result = calls_.sync_data(image_fd_);
+        break;
+    }
+  } while (result == -EINTR);
+  return result;
+}
+
+void WorkerDisk::work(Queue& queue) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    queue.filled.wait(lock, [&] { return closing_ || !queue.operations.empty(); });
+    if (queue.operations.empty()) {
+      return;
+    }
+    const engine::DiskOp op = queue.operations.front();
+    queue.operations.pop_front();
+    lock.unlock();
+    const std::int64_t result = carry_out(op);
+    lock.lock();
+    const bool first = ended_.empty();
+    ended_.push_back({op.id, result, op.data.size()});
+    if (first) {
+      const std::uint64_t one = 1;
+      [[maybe_unused]] const ssize_t told = ::write(event_fd_.get(), &one, sizeof one);
+    }
+  }
+}
+
+shell::DiskCompletion WorkerDisk::judge(const Ended& ended) {
+  if (ended.result < 0) {
+    ++counters_.errors;
+    return {ended.id, status_of_errno(static_cast<int>(-ended.result))};
+  }
+  if (static_cast<std::uint64_t>(ended.result) != ended.bytes) {
+    // The image shrank under us, or the disk is nearly full: the rest did not happen.
+    ++counters_.short_transfers;
+    return {ended.id, engine::DiskStatus::io_error};
+  }
+  return {ended.id, engine::DiskStatus::ok};
+}
+
+void WorkerDisk::reap(std::vector<shell::DiskCompletion>& completions) {
+  completions.insert(completions.end(), finished_.begin(), finished_.end());
+  finished_.clear();
+  if (times_.count() == 0) {
+    return;
+  }
+  taken_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    taken_.swap(ended_);
+  }
+  for (const Ended& one : taken_) {
+    times_.ended(one.id);
+    completions.push_back(judge(one));
+  }
+}
+
+}  // namespace target::linux_shell
