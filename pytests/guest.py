@@ -31,13 +31,29 @@ class Tap:
         subprocess.run(["ip", "link", "del", self.name], capture_output=True, timeout=20, check=False)
 
 
+# What the guest has beside busybox, with the libraries that they need.
+TOOLS = ["/sbin/mke2fs"]
+
+
+def add_tool(root, tool):
+    listed = subprocess.run(["ldd", tool], capture_output=True, text=True, check=True, timeout=20).stdout
+    for path in [tool, *re.findall(r"(/\S+) \(0x", listed)]:
+        target = root / ("bin" if path == tool else "lib") / pathlib.Path(path).name
+        if path.startswith("/lib64/"):  # the loader: its whole name is in every program
+            target = root / path[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
 def make_initramfs(cache, folder):
-    """busybox, the modules and our init, as a cpio archive."""
+    """busybox, the modules, a few tools and our init, as a cpio archive."""
     root = pathlib.Path(folder) / "initramfs"
     (root / "bin").mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin" / "busybox")
     shutil.copytree(cache / "modules", root / "modules")
     shutil.copy(INIT, root / "init")
+    for tool in TOOLS:
+        add_tool(root, tool)
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     archive = pathlib.Path(folder) / "initramfs.cpio"
     with archive.open("wb") as out:
@@ -86,10 +102,11 @@ class Machine(Program):
         return found
 
 
-def linux(cache, folder, tap, device="e1.1", kib=24):
-    """Boots the guest of guest/init and returns it."""
+def linux(cache, folder, tap, device="e1.1", kib=24, **parameters):
+    """Boots the guest of guest/init and returns it; parameters are guest/init's."""
     archive = make_initramfs(cache, folder)
     words = f"console=ttyS0 quiet panic=-1 mtu={tap.mtu} device={device} kib={kib}"
+    words += "".join(f" {name}={value}" for name, value in parameters.items())
     return Machine(tap, "-kernel", cache / "vmlinuz", "-initrd", archive, "-append", words)
 
 

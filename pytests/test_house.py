@@ -11,7 +11,7 @@ from conftest import PROJECT
 from programs import run
 
 ROOMS = [
-    "target/wire", "target/engine", "target/cache", "target/shell", "target/linux", "conformance", "sim", "pcaps",
+    "target/wire", "target/engine", "target/cache", "target/shell", "target/linux", "conformance/output", "conformance", "sim", "pcaps",
 ]  # fmt: skip
 # Who may include whose headers, beside its own and the system's.
 MAY_INCLUDE = {
@@ -19,11 +19,12 @@ MAY_INCLUDE = {
     "target/engine": ["target/wire"],
     "target/cache": ["target/engine", "target/wire"],
     "target/shell": ["target/engine", "target/wire"],
-    "target/linux": ["target/shell", "target/engine", "target/wire"],
-    "target": ["target/linux", "target/shell", "target/engine", "target/wire"],
-    "conformance": [],
-    "sim": ["target/shell", "target/engine", "target/wire", "conformance"],
-    "pcaps": ["conformance"],
+    "target/linux": ["target/shell", "target/engine", "target/wire", "conformance/output"],
+    "target": ["target/linux", "target/shell", "target/engine", "target/wire", "conformance/output"],
+    "conformance/output": [],
+    "conformance": ["conformance/output"],
+    "sim": ["target/shell", "target/engine", "target/wire", "conformance", "conformance/output"],
+    "pcaps": ["conformance", "conformance/output"],
 }
 # What a room that does no input and output must not even name.
 PURE = ["target/wire", "target/engine", "target/cache", "target/shell"]

@@ -109,6 +109,16 @@ CLI::App* add_bridge(CLI::App& app, sim::live::BridgeOptions& bridge) {
   command->add_option("--replay", bridge.replay, "verdicts on frames from this .sim file instead")
       ->excludes(profile)
       ->excludes(seed);
+  CLI::Option* rule = command->add_option(
+      "--rule", bridge.rule,
+      "by content, alone or beside the verdicts: hold-write-copies (a copy of every write is let "
+      "go "
+      "when a newer write to its sectors was answered) or newest-write-last (no write leaves after "
+      "a newer one to its sectors)");
+  command
+      ->add_option("--rule-sectors", bridge.rule_sectors,
+                   "LBA:COUNT; the rule looks at writes that touch them")
+      ->needs(rule);
   command->add_option("--record", bridge.record, "write what was done as a .sim file");
   command->add_option("--pcap", bridge.pcap,
                       "captures of both sides: PREFIX.a.pcap, PREFIX.b.pcap");
@@ -195,8 +205,9 @@ int command_line(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
-    if (*bridge && options.bridge.replay.empty() && options.bridge.profile.empty()) {
-      throw CLI::RequiredError("--profile with --seed, or --replay");
+    if (*bridge && options.bridge.replay.empty() && options.bridge.profile.empty() &&
+        options.bridge.rule.empty()) {
+      throw CLI::RequiredError("--profile with --seed, --replay, or --rule");
     }
     std::tie(options.search.first, options.search.end) = parse_range(options.seeds);
     std::tie(options.search.shard, options.search.shards) = parse_shard(options.shard);

@@ -59,7 +59,9 @@ struct Config {
   unsigned outstanding_limit = 1024;  // whatever the target says
   size_t jobs_max = 1024;
   unsigned coalesced_max = 64;  // reads in one frame, the header's own included
-  uint32_t first_tag = 1;       // another one in each process: late replies to a former one come
+  // Ahead of what a former process with the same address used, by more than a window: its late
+  // copies, and late replies to it, must be known for old.
+  uint32_t first_tag = 1;
   WaitLimits wait;
   // Since a request was first sent; then its job ends with Result::unknown. 0: it waits for ever.
   int64_t give_up_ns = 0;

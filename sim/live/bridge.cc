@@ -45,7 +45,25 @@ void Bridge::come_in(Side from, std::span<const std::byte> bytes, Nanoseconds no
     return;
   }
   ++counters.in;
-  enter(link_up(host_of(from)), std::move(frame), now);
+  const LinkId link = link_up(host_of(from));
+  frame.index = faults_.frames_on(link);
+  std::vector<WriteRules::Copy> copies;
+  if (rules_) {
+    if (from == Side::a) {
+      rules_->came_in(bytes, frame.index, now);
+    } else {
+      copies = rules_->answered(bytes);
+    }
+  }
+  enter(link, std::move(frame), now);
+  // After the reply that lets them go. In the record each is what it looks like: a duplicate of its
+  // frame, so much later.
+  for (WriteRules::Copy& copy : copies) {
+    const LinkId up = link_up(kInitiatorHost);
+    done_.push_back({up, copy.index, FrameFaultKind::duplicate, now - copy.stamp});
+    ++counters_[static_cast<std::size_t>(Side::a)].copied;
+    arrive(up, {std::move(copy.bytes), Side::a, copy.index, true}, now);
+  }
 }
 
 void Bridge::run(Nanoseconds now) {
@@ -104,7 +122,9 @@ void Bridge::enter(LinkId link, Frame frame, Nanoseconds now) {
   Journey journey;
   if (judge(link, frame, journey, now)) {
     if (journey.copy_after) {
-      travel(link, frame, now + *journey.copy_after, now);
+      Frame copy = frame;
+      copy.copy = true;
+      travel(link, std::move(copy), now + *journey.copy_after, now);
     }
     if (journey.hold > 0) {
       held_[link].push_back(
@@ -173,12 +193,32 @@ void Bridge::arrive(LinkId link, Frame frame, Nanoseconds now) {
     enter(link_down(host_of(to)), std::move(frame), now);
     return;
   }
+  if (rules_ && frame.from == Side::a && !rules_->may_leave(frame.bytes)) {
+    held_by_rule(frame);
+    return;
+  }
   const bool fits = frame.bytes.size() >= kEthernetHeaderBytes &&
                     frame.bytes.size() <= frame_bytes_max_[static_cast<std::size_t>(to)];
   if (fits && send_(to, frame.bytes)) {
     ++of(frame).out;
   } else {
     ++of(frame).unsent;
+  }
+}
+
+// A replay knows no rules: what was held back must look as if it had never been sent on.
+void Bridge::held_by_rule(const Frame& frame) {
+  ++counters_[static_cast<std::size_t>(frame.from)].ruled;
+  const LinkId up = link_up(host_of(frame.from));
+  if (frame.copy) {
+    done_.erase(std::remove_if(done_.begin(), done_.end(),
+                               [&](const FrameFault& fault) {
+                                 return fault.link == up && fault.index == frame.index &&
+                                        fault.kind == FrameFaultKind::duplicate;
+                               }),
+                done_.end());
+  } else {
+    done_.push_back({up, frame.index, FrameFaultKind::drop, 0});
   }
 }
 
@@ -218,6 +258,8 @@ std::string describe(Side from, const Counters& counters) {
   for (std::size_t kind = 0; kind < kFrameFaultKinds; ++kind) {
     add(frame_fault_name(static_cast<FrameFaultKind>(kind)), counters.verdicts[kind]);
   }
+  add("ruled", counters.ruled);
+  add("copied", counters.copied);
   add("crowded", counters.crowded);
   add("unsent", counters.unsent);
   add("neighbours", counters.neighbours);

@@ -1,6 +1,7 @@
 // A bridge with verdicts: frames come in at one side, are judged, and go out at the other at once,
 // later, twice, behind others, or never. It owns frames while they wait and what was done to them;
-// time and the wire are handed to it, and it must never read more of a frame than its type.
+// time and the wire are handed to it, and it must never read more of a frame than its type: what is
+// decided by content is asked of WriteRules.
 #pragma once
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "sim/faults.h"
+#include "sim/live/write_rules.h"
 #include "sim/schedule.h"
 
 namespace sim::live {
@@ -39,6 +41,8 @@ struct Counters {
   std::array<std::uint64_t, kFrameFaultKinds> verdicts{};
   std::uint64_t neighbours = 0;  // frames that are not AoE: neither judged nor numbered
   std::uint64_t crowded = 0;     // lost because too many wait
+  std::uint64_t ruled = 0;       // held back by a rule of content
+  std::uint64_t copied = 0;      // let go by one, beyond what came in
   std::uint64_t unsent = 0;      // too short, too long, or the interface refused it
 };
 
@@ -51,6 +55,9 @@ class Bridge {
   // where frames come in, since the order there is the senders' and not a matter of our timing.
   Bridge(Faults& faults, bool judge_leaving, std::array<std::size_t, kSides> frame_bytes_max,
          Send send);
+  // Rules by content, beside the verdicts. Before the first frame.
+  void obey(WriteRule rule, SectorRange only) { rules_.emplace(rule, only); }
+  [[nodiscard]] const std::optional<WriteRules>& rules() const { return rules_; }
 
   void come_in(Side from, std::span<const std::byte> frame, Nanoseconds now);
   // Sends what is due.
@@ -70,6 +77,8 @@ class Bridge {
   struct Frame {
     std::vector<std::byte> bytes;
     Side from{};
+    std::uint32_t index = 0;  // on the link where it came in
+    bool copy = false;
   };
   struct Waiting {
     Nanoseconds when = 0;
@@ -92,6 +101,7 @@ class Bridge {
   bool judge(LinkId link, Frame& frame, Journey& journey, Nanoseconds now);
   void travel(LinkId link, Frame frame, Nanoseconds when, Nanoseconds now);
   void arrive(LinkId link, Frame frame, Nanoseconds now);
+  void held_by_rule(const Frame& frame);
   void release_held(LinkId link, std::uint32_t index, Nanoseconds now);
   void expire_held(Nanoseconds now);
   Counters& of(const Frame& frame) { return counters_[static_cast<std::size_t>(frame.from)]; }
@@ -104,6 +114,7 @@ class Bridge {
   std::array<std::vector<Held>, kLinks> held_;
   std::array<Counters, kSides> counters_{};
   std::vector<FrameFault> done_;
+  std::optional<WriteRules> rules_;
   std::uint64_t next_serial_ = 0;
 };
 

@@ -44,7 +44,10 @@ Schedule empty_schedule(const BridgeOptions& options) {
   Schedule schedule;
   schedule.story = {
       fmt::format("done by aoe-sim bridge on a live wire, as {} says: a is {}, t is {}",
-                  options.replay.empty() ? options.profile : options.replay, options.a, options.t)};
+                  !options.replay.empty()    ? options.replay
+                  : !options.profile.empty() ? options.profile
+                                             : options.rule,
+                  options.a, options.t)};
   schedule.seed = options.seed.value_or(0);
   const std::vector<std::string_view> names = profiles();
   const bool named = std::find(names.begin(), names.end(), options.profile) != names.end();
@@ -167,6 +170,11 @@ class LiveBridge {
         bridge_(faults, !options.replay.empty(),
                 {sides_[0]->frame_bytes_max(), sides_[1]->frame_bytes_max()},
                 [this](Side to, std::span<const std::byte> frame) { return send(to, frame); }) {
+    if (!options.rule.empty()) {
+      bridge_.obey(parse_write_rule(options.rule), options.rule_sectors.empty()
+                                                       ? SectorRange{}
+                                                       : parse_sector_range(options.rule_sectors));
+    }
     if (!options.pcap.empty()) {
       captures_ = {make_pcap_sink(options.pcap + ".a.pcap"),
                    make_pcap_sink(options.pcap + ".b.pcap")};
@@ -257,6 +265,9 @@ void LiveBridge::print_counters() {
     fmt::print("{}{}\n", describe(side, bridge_.counters(side)),
                missed == 0 ? "" : fmt::format(" missed {}", missed));
   }
+  if (const auto& rules = bridge_.rules(); rules && rules->forgotten() != 0) {
+    fmt::print("forgotten {}\n", rules->forgotten());
+  }
   fmt::print("waiting {}\n", bridge_.waiting());
   std::fflush(stdout);
 }
@@ -270,7 +281,9 @@ int run_bridge(const BridgeOptions& options) {
   }
   Schedule schedule = empty_schedule(options);
   std::optional<Faults> faults;
-  if (options.replay.empty()) {
+  if (options.replay.empty() && options.profile.empty()) {
+    faults.emplace(schedule);  // no verdicts: the rule alone
+  } else if (options.replay.empty()) {
     const Swarm swarm = load_profile(options.profile, options.seed.value_or(0));
     faults.emplace(schedule, swarm);
     fmt::print("{}\n", describe(swarm));

@@ -14,6 +14,8 @@ struct BridgeOptions {
   std::string profile;  // by name, or a file of rates
   std::optional<std::uint64_t> seed;
   std::string replay;        // a .sim file instead of profile and seed
+  std::string rule;          // by content, beside or instead of the verdicts
+  std::string rule_sectors;  // LBA:COUNT
   std::string record;        // what was done, as a .sim file
   std::string pcap;          // PREFIX.a.pcap and PREFIX.b.pcap
   std::uint64_t frames = 0;  // 0: no end

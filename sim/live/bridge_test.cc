@@ -176,5 +176,73 @@ TEST(BridgeProfile, RatesAreReadAndMistakesNameTheirLine) {
   }
 }
 
+// A write of one sector, and its reply, as rules read them.
+std::vector<std::byte> write(std::uint8_t tag, std::uint8_t fill) {
+  std::vector<std::byte> bytes(36 + 512, static_cast<std::byte>(fill));
+  const std::array<int, 36> head = {2,    0,    0,    0,    0, 9, 2, 0, 0, 0, 0, 1,
+                                    0x88, 0xa2, 0x10, 0,    0, 1, 1, 0, 0, 0, 0, 0,
+                                    0x41, 0,    1,    0x34, 5, 0, 0, 0, 0, 0, 0, 0};
+  for (std::size_t i = 0; i < head.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(head[i]);
+  }
+  bytes[23] = static_cast<std::byte>(tag);
+  return bytes;
+}
+std::vector<std::byte> done(std::uint8_t tag) {
+  std::vector<std::byte> bytes = write(tag, 0);
+  bytes.resize(60);
+  bytes[5] = std::byte{1};
+  bytes[11] = std::byte{9};
+  bytes[14] = std::byte{0x18};
+  bytes[27] = std::byte{0x40};
+  return bytes;
+}
+
+class RuleTest : public ::testing::Test {
+ protected:
+  void given(WriteRule rule, const std::string& verdicts) {
+    schedule_ = parse_schedule("aoe-sim 1\ninitiator a linux\n" + verdicts);
+    faults_.emplace(schedule_);
+    bridge_.emplace(*faults_, true, std::array<std::size_t, 2>{1514, 1514},
+                    [this](Side to, std::span<const std::byte> bytes) {
+                      if (to == Side::t) {
+                        fills_.push_back(static_cast<int>(bytes[40]));
+                      }
+                      return true;
+                    });
+    bridge_->obey(rule, {});
+  }
+  Schedule schedule_;
+  std::optional<Faults> faults_;
+  std::optional<Bridge> bridge_;
+  std::vector<int> fills_;
+};
+
+TEST_F(RuleTest, ACopyFollowsTheAnswerToANewerWriteAndIsInTheRecordAsADuplicate) {
+  given(WriteRule::hold_copies, "");
+  bridge_->come_in(Side::a, write(1, 0xaa), 100);
+  bridge_->come_in(Side::t, done(1), 200);
+  bridge_->come_in(Side::a, write(2, 0xbb), 300);
+  EXPECT_THAT(fills_, ElementsAre(0xaa, 0xbb));
+  bridge_->come_in(Side::t, done(2), 400);
+  EXPECT_THAT(fills_, ElementsAre(0xaa, 0xbb, 0xaa));
+  const FrameFault told{link_up(kInitiatorHost), 0, FrameFaultKind::duplicate, 300};
+  EXPECT_THAT(bridge_->done(), ElementsAre(told));
+  EXPECT_THAT(describe(Side::a, bridge_->counters(Side::a)), HasSubstr("copied 1"));
+}
+
+TEST_F(RuleTest, ALateCopyIsHeldBackAndTheRecordDoesNotHaveIt) {
+  given(WriteRule::newest_last, "frame a>sw 0 duplicate 1ms\nframe a>sw 1 delay 5ms\n");
+  bridge_->come_in(Side::a, write(1, 0xaa), 0);
+  bridge_->come_in(Side::a, write(2, 0xbb), 100);
+  bridge_->come_in(Side::a, write(3, 0xcc), 200);
+  bridge_->run(kSecond);
+  EXPECT_THAT(fills_, ElementsAre(0xaa, 0xcc));
+  EXPECT_THAT(describe(Side::a, bridge_->counters(Side::a)), HasSubstr("ruled 2"));
+  const FrameFault late{link_up(kInitiatorHost), 1, FrameFaultKind::delay, 5 * kMillisecond};
+  const FrameFault lost{link_up(kInitiatorHost), 1, FrameFaultKind::drop, 0};
+  EXPECT_THAT(bridge_->done(), ElementsAre(late, lost));
+}
+
 }  // namespace
 }  // namespace sim::live
