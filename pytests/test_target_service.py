@@ -155,6 +155,40 @@ def test_sigterm_alone_answers_the_others_and_ends(two_exports, start, disk):
     assert start.image.read_bytes()[5 * 512 : 6 * 512] == b"d" * 512
 
 
+def test_state_on_a_disk_that_hangs_takes_its_own_export_only(aoe_target, link, image, tmp_path, start, disk):
+    """The state of e1.1 is being saved for ever; e1.2, the control socket and a signal do not care."""
+    other_image, control = tmp_path / "other.img", tmp_path / "control"
+    other_image.write_bytes(image.read_bytes())
+    subprocess.run(["mkfs.ext4", "-q", disk.image], check=True, timeout=60)
+    state = tmp_path / "state"
+    state.mkdir()
+    mounted = subprocess.run(["mount", "-o", "loop", disk.image, state], timeout=60, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no loop mounts here: {mounted.stderr.decode().strip()}")
+    try:
+        config = tmp_path / "two.toml"
+        base = f'interface = ["{link.target_end}"]\nshelf = 1\n'
+        config.write_text(
+            f'control = "{control}"\n[[export]]\nfile = "{image}"\n{base}slot = 1\nstate-dir = "{state}"\n'
+            f'[[export]]\nfile = "{other_image}"\n{base}slot = 2\n'
+        )
+        with AoeTarget(aoe_target, "--config", config) as target:
+            changing, other = start.initiator(slot=1), start.initiator(slot=2)
+            changing.config(AoeConfig.FORCE, b"before")
+            disk.hang()
+            frame = changing.frame(AoeConfig(ccmd=AoeConfig.FORCE, string=b"after"), aoe.CMD_CONFIG)
+            changing.host.send(frame)
+            for _ in range(3):
+                other_service(other, control)
+            disk.go_on()
+            assert changing.host.await_tag(bytes(frame)[20:24])
+            assert changing.config_string() == b"after"
+            assert target.end() == 0, target.said()
+    finally:
+        disk.go_on()
+        subprocess.run(["umount", "-l", state], check=False, timeout=20)
+
+
 # -- the log
 
 

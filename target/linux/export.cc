@@ -97,15 +97,21 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
                                                : shell::WriteDurability::synced_in_groups;
   disk_ =
       std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max, aio_calls_);
+  if (store_) {
+    saver_ = std::make_unique<SaveWorker>(*store_);
+  }
   commit_ = std::make_unique<shell::GroupCommit>(*disk_, durability);
   shell_ = std::make_unique<shell::Shell>(config, shell::Surroundings{.clock = *this,
                                                                       .intake = *this,
                                                                       .sender = *this,
                                                                       .disk = *commit_,
-                                                                      .store = this,
+                                                                      .store = saver_.get(),
                                                                       .notes = this});
   for (std::uint16_t i = 0; i < ports_.size(); ++i) {
     watch_port(i);
+  }
+  if (saver_) {
+    saver_token_ = loop_.add(saver_->event_fd(), EPOLLIN | EPOLLET, [](std::uint32_t) {});
   }
   // Edge-triggered and never read: every completion makes a new edge, and each edge is reaped.
   disk_token_ = loop_.add(disk_->event_fd(), EPOLLIN | EPOLLET, [](std::uint32_t) {});
@@ -113,11 +119,15 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
 
 Export::~Export() {
   loop_.remove(disk_token_);
+  if (saver_) {
+    loop_.remove(saver_token_);
+  }
   for (std::uint16_t i = 0; i < ports_.size(); ++i) {
     close_port(i);
   }
   // The kernel may write into the engine's memory until the disk has ended.
   disk_.reset();
+  saver_.reset();
 }
 
 engine::EngineConfig Export::engine_config() const {
@@ -277,20 +287,11 @@ shell::SendResult Export::send(std::uint16_t port, std::span<const shell::FrameV
   return ports_[port].sender->send(frames);
 }
 
-void Export::start(const engine::Save& save) {
-  assert(store_ != nullptr);
-  const auto status = store_->save(*save.state);
-  ++saves_;
-  if (status != engine::DiskStatus::ok) {
-    ++save_failures_;
-    spdlog::error("{}: {}", name_, store_->last_error());
+void Export::start_threads() {
+  disk_->start_threads();
+  if (saver_) {
+    saver_->start_thread();
   }
-  saved_.push_back({save.id, status});
-}
-
-void Export::reap(std::vector<shell::DiskCompletion>& completions) {
-  completions.insert(completions.end(), saved_.begin(), saved_.end());
-  saved_.clear();
 }
 
 void Export::tell(const engine::Note& note, std::uint64_t left_out) {
@@ -314,6 +315,10 @@ void Export::tell_unsendable(std::uint16_t port, const wire::MacAddress& host,
 bool Export::work() {
   const bool more = shell_->work();
   follow_shell();
+  if (saver_ && saver_->failures() != save_failures_told_) {
+    save_failures_told_ = saver_->failures();
+    spdlog::error("{}: {}", name_, saver_->last_error());
+  }
   return more;
 }
 
@@ -342,6 +347,11 @@ bool Export::ended_well() const {
     spdlog::error("{}: {}: the kernel has held {} at sector {} for {} ms: not answered", name_,
                   options_.file, kNames[static_cast<std::size_t>(held->kind)], held->lba,
                   (monotonic_now() - held->since) / kMillisecond_ns);
+    return false;
+  }
+  if (saver_ && saver_->under_way()) {
+    spdlog::error("{}: {}: the kernel has held the saving of the state: not answered", name_,
+                  options_.state_dir);
     return false;
   }
   const auto status = shell_->last_flush();
@@ -373,7 +383,11 @@ void Export::prove_state_is_writable() {
                     "now: start again",
                     options_.state_dir, name_));
   }
-  if (store_->save(loaded_) != engine::DiskStatus::ok) {
+  const auto status = store_->save(loaded_);
+  if (status == engine::DiskStatus::no_space) {
+    // What is there is whole, and serving it needs no room.
+    spdlog::warn("{}: changes of state will fail until there is room again", store_->last_error());
+  } else if (status != engine::DiskStatus::ok) {
     throw StartError(
         fmt::format("{}: let the user who runs aoe-target write there (as root it gives up the "
                     "right to write into other users' directories)",
@@ -430,7 +444,9 @@ nlohmann::ordered_json Export::counters() {
             {"errors", disk.errors + commit_->counters().errors},
             {"short_transfers", disk.short_transfers},
             {"outstanding", disk_->outstanding()}}},
-          {"state", {{"saves", saves_}, {"save_failures", save_failures_}}}};
+          {"state",
+           {{"saves", saver_ ? saver_->saves() : 0},
+            {"save_failures", saver_ ? saver_->failures() : 0}}}};
 }
 
 nlohmann::ordered_json Export::describe() const {

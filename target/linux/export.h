@@ -16,6 +16,7 @@
 #include "target/linux/options.h"
 #include "target/linux/packet_ring.h"
 #include "target/linux/packet_sender.h"
+#include "target/linux/save_worker.h"
 #include "target/linux/state_store.h"
 #include "target/linux/worker_disk.h"
 #include "target/shell/group_commit.h"
@@ -26,7 +27,6 @@ namespace target::linux_shell {
 class Export final : private shell::Clock,
                      private shell::Intake,
                      private shell::Sender,
-                     private shell::Store,
                      private shell::Notes {
  public:
   // Opens everything; throws StartError.
@@ -44,7 +44,7 @@ class Export final : private shell::Clock,
   [[nodiscard]] engine::Nanoseconds deadline() const { return shell_->deadline(); }
 
   // With the privileges that the export will run with: the threads of its disk. Throws StartError.
-  void start_threads() { disk_->start_threads(); }
+  void start_threads();
 
   // Something about the interfaces changed.
   void look_at_interfaces();
@@ -88,8 +88,6 @@ class Export final : private shell::Clock,
   std::optional<std::span<const std::byte>> front(std::uint16_t port) override;
   void pop(std::uint16_t port) override;
   shell::SendResult send(std::uint16_t port, std::span<const shell::FrameView> frames) override;
-  void start(const engine::Save& save) override;
-  void reap(std::vector<shell::DiskCompletion>& completions) override;
   void tell(const engine::Note& note, std::uint64_t left_out) override;
   void tell_unsendable(std::uint16_t port, const wire::MacAddress& host,
                        std::size_t frame_bytes) override;
@@ -121,9 +119,9 @@ class Export final : private shell::Clock,
   EventLoop::Token disk_token_ = 0;
   bool stopping_ = false;
   bool flushing_ = false;
-  std::vector<shell::DiskCompletion> saved_;
-  std::uint64_t save_failures_ = 0;
-  std::uint64_t saves_ = 0;
+  std::unique_ptr<SaveWorker> saver_;  // ends before what it saves
+  EventLoop::Token saver_token_ = 0;
+  std::uint64_t save_failures_told_ = 0;
 };
 
 }  // namespace target::linux_shell

@@ -248,13 +248,30 @@ engine::DiskStatus StateStore::failed(const char* step, int error) {
 }
 
 engine::DiskStatus StateStore::save(const engine::PersistentState& state) {
-  const auto bytes = encode_state(shelf_, slot_, state);
+  const auto before = directory_.read_file(name_);
+  const auto status = replace(encode_state(shelf_, slot_, state));
+  const auto* old = std::get_if<std::vector<std::byte>>(&before);
+  if (status == engine::DiskStatus::ok) {
+    return status;
+  }
+  // The new name may stand there, and only its durability be in doubt.
+  const auto after = directory_.read_file(name_);
+  if (after == before) {
+    return status;
+  }
+  const std::string why = last_error_;
+  (void)replace(old != nullptr ? *old : encode_state(shelf_, slot_, {}));
+  last_error_ = why;
+  return status;
+}
+
+engine::DiskStatus StateStore::replace(std::span<const std::byte> bytes) {
   const std::string temporary = name_ + ".new";
   const int fd = directory_.create(temporary);
   if (fd < 0) {
     return failed("create the new file", fd);
   }
-  std::span<const std::byte> rest(bytes);
+  std::span<const std::byte> rest = bytes;
   while (!rest.empty()) {
     const long count = directory_.write(fd, rest);
     if (count == -EINTR) {

@@ -74,14 +74,16 @@ class StateStore {
 
   // An empty state when there is no file yet; throws StartError for one that is damaged.
   engine::PersistentState load();
-  // Returns when the state is durable. After a failure the file is the old one, or the new one when
-  // only making its name durable failed.
+  // Returns when the state is durable. After a failure the file is the old one: a change that was
+  // answered as failed must not appear at the next start. (Only a crash before the old name is
+  // durable again can bring the new one.)
   engine::DiskStatus save(const engine::PersistentState& state);
   // Why the last save failed.
   [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
  private:
   engine::DiskStatus failed(const char* step, int error);
+  engine::DiskStatus replace(std::span<const std::byte> bytes);
 
   StateDirectory& directory_;
   std::string directory_name_;

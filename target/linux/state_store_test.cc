@@ -125,7 +125,7 @@ class ForgetfulDirectory : public StateDirectory {
     return 0;
   }
   int sync_directory() override {
-    if (!powered()) {
+    if (!powered() || failing_directory_syncs_-- > 0) {
       return -EIO;
     }
     durable_names_ = names_;
@@ -153,6 +153,7 @@ class ForgetfulDirectory : public StateDirectory {
   }
 
   void power_on(int calls) { calls_left_ = calls; }
+  void fail_directory_syncs(int count) { failing_directory_syncs_ = count; }
   [[nodiscard]] bool lost_power() const { return lost_power_; }
 
  private:
@@ -162,6 +163,7 @@ class ForgetfulDirectory : public StateDirectory {
   }
 
   int calls_left_;
+  int failing_directory_syncs_ = 0;
   bool lost_power_ = false;
   std::vector<File> files_;
   std::map<std::string, std::size_t> names_;
@@ -204,6 +206,23 @@ TEST(StateStore, ACrashAtAnyCallLeavesOldOrNew) {
   EXPECT_GT(crashes, 5);
   EXPECT_TRUE(saw_old);
   EXPECT_TRUE(saw_new);
+}
+
+TEST(StateStore, AChangeThatWasAnsweredAsFailedIsNotThereAtTheNextStart) {
+  const auto before = make_state(10, 2, 0, 1);
+  for (const bool first : {false, true}) {
+    for (const int failures : {1, 2}) {
+      ForgetfulDirectory directory(1'000'000);
+      StateStore store(directory, "dir", 1, 1);
+      if (!first) {
+        ASSERT_EQ(store.save(before), DiskStatus::ok);
+      }
+      directory.fail_directory_syncs(failures);
+      EXPECT_EQ(store.save(make_state(600, 255, 3, 2)), DiskStatus::io_error);
+      EXPECT_NE(store.last_error().find("make the new name durable"), std::string::npos);
+      EXPECT_EQ(store.load(), first ? PersistentState{} : before);
+    }
+  }
 }
 
 class StateDirectoryTest : public ::testing::Test {
