@@ -481,7 +481,9 @@ def test_dissector_reads_the_coalesced_tail():
 
 
 def aoe_frame(command, argument, reply=False):
-    header = bytes.fromhex("02ae00000001" "02ae000000a1" "88a2") + bytes([0x18 if reply else 0x10, 0, 0, 1, 1, command])
+    target, initiator = bytes.fromhex("02ae00000001"), bytes.fromhex("02ae000000a1")
+    addresses = initiator + target if reply else target + initiator
+    header = addresses + b"\x88\xa2" + bytes([0x18 if reply else 0x10, 0, 0, 1, 1, command])
     return header + bytes(4) + argument
 
 
@@ -499,6 +501,68 @@ def test_dissector_reads_mask_and_reserve_lists(tmp_path):
     assert rows[0][:3] == ["1", "1,2", macs]
     assert rows[1][3:5] == ["2", macs]
     assert rows[2][4] == "02:ae:00:00:00:a1" and rows[2][5] != ""
+
+
+def features_frame(names, tag, reply=False):
+    table = b"".join(name.encode() + b"\0" for name in names.split(",")) + b"\0"
+    return aoe_frame(0x23, struct.pack("<H", len(table)) + table, reply)[:20] + tag.to_bytes(4, "big") + struct.pack(
+        "<H", len(table)
+    ) + table  # fmt: skip
+
+
+def ata_frame(tag, aflags, command, lba, tail=b"", reply=False):
+    argument = bytes([aflags, 0, 0 if reply else 1, command]) + lba.to_bytes(6, "little") + bytes(2)
+    return aoe_frame(0, b"", reply)[:20] + tag.to_bytes(4, "big") + argument + tail
+
+
+ONE_MORE_READ = bytes([1]) + bytes.fromhex("00000099") + (77).to_bytes(6, "little") + bytes(5) + bytes([1])
+READ_AND_MORE = ata_frame(9, 0x40, 0x24, 5, ONE_MORE_READ)
+
+
+def capture_of(path, frames, **kwargs):
+    path.write_bytes(pcap_bytes([(1, 1000 * i, frame) for i, frame in enumerate(frames)], **kwargs))
+    return path
+
+
+def test_dissector_ends_coalesced_reads_with_a_config_set(tmp_path):
+    negotiated = [features_frame("coalesced_read", 1), features_frame("COALESCED_READ", 1, reply=True)]
+    string = bytes([0, 16, 0x40, 1, 2, 0x14, 0, 1]) + b"x"
+    config = [aoe_frame(1, string), aoe_frame(1, string, reply=True)]
+    path = capture_of(tmp_path / "set.pcap", [*negotiated, READ_AND_MORE, *config, READ_AND_MORE])
+    rows = tshark(path, "frame.number", only="aoe_ext.coalesced.count")
+    assert rows == [["3"]], "after the set byte 36 is padding"
+
+
+def test_dissector_keeps_vlans_apart(tmp_path):
+    negotiated = [features_frame("coalesced_read", 1), features_frame("COALESCED_READ", 1, reply=True)]
+    frames = [*[tagged(frame, 5) for frame in negotiated], tagged(READ_AND_MORE, 6), tagged(READ_AND_MORE, 5)]
+    rows = tshark(capture_of(tmp_path / "vlans.pcap", frames), "frame.number", only="aoe_ext.coalesced.count")
+    assert rows == [["4"]]
+
+
+@pytest.mark.parametrize("snaplen", [24, 25, 26, 27, 28, 36, 37, 45])
+def test_dissector_calls_nothing_malformed_that_a_snaplen_cut(tmp_path, snaplen):
+    mask = aoe_frame(2, bytes([0, 1, 0, 4]) + (b"\0\1" + bytes.fromhex("02ae000000a1")) * 4)
+    reserve = aoe_frame(3, bytes([1, 6]) + bytes.fromhex("02ae000000a1") * 6)
+    table = [features_frame("coalesced_read,tag_inc_le", 1), features_frame("COALESCED_READ,TAG_INC_LE", 1, reply=True)]
+    frames = [*table, ata_frame(9, 0x40, 0x24, 5, bytes([4]) + bytes(64)), mask, reserve]
+    path = capture_of(tmp_path / "cut.pcap", frames, snaplen=snaplen)
+    assert tshark(path, "frame.number", only="aoe_ext.malformed") == []
+    assert len(tshark(path, "frame.number", only="aoe_ext.cut")) >= 3
+    whole = capture_of(tmp_path / "whole.pcap", [aoe_frame(3, bytes([1, 6]) + bytes(6))])
+    assert tshark(whole, "frame.number", only="aoe_ext.malformed") == [["1"]], "what really is malformed"
+
+
+def test_dissector_reads_lists_of_write_results(tmp_path):
+    result = bytes.fromhex("00000077" "41100241") + (0xFFF).to_bytes(6, "little") + bytes(2)
+    good = bytes.fromhex("00000076" "41000040") + (102).to_bytes(6, "little") + bytes(2)
+    listing = ata_frame(0x75, 0x41, 0x40, 100, bytes([2]) + good + result, reply=True)
+    plain = ata_frame(0x75, 0x40, 0x40, 100, bytes([2]) + good + result, reply=True)
+    on = [features_frame("coalesced_write_reply", 1), features_frame("COALESCED_WRITE_REPLY", 1, reply=True)]
+    path = capture_of(tmp_path / "results.pcap", [listing, *on, listing, plain])
+    fields = ("count", "tag", "error", "left", "status", "lba")
+    rows = tshark(path, "frame.number", *[f"aoe_ext.results.{f}" for f in fields], only="aoe_ext.results.count")
+    assert rows == [["4", "2", "0x00000076,0x00000077", "0x00,0x10", "0,2", "0x40,0x41", "102,4095"]]
 
 
 @pytest.mark.parametrize("capture", sorted(CORPUS.glob("*.pcap")), ids=lambda p: p.stem)
