@@ -365,32 +365,59 @@ def browser_():
 
 
 PROBE = """<script>window.addEventListener('load',()=>{
-const plots=[...document.querySelectorAll('section[data-plot]')];
-const again=document.querySelector('#again svg');
-const box=again.getBoundingClientRect();
-again.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width/2,clientY:box.top+5}));
-document.body.dataset.plots=plots.length;
-document.body.dataset.drawn=plots.filter(p=>p.querySelector('svg').getBBox().width>500).length;
-document.body.dataset.bars=again.querySelectorAll('rect').length;
-document.body.dataset.told=document.querySelector('#again .told').textContent;
-document.body.dataset.asked=performance.getEntriesByType('resource').length;
-document.body.dataset.wide=document.documentElement.scrollWidth<=window.innerWidth;
+const plots=[...document.querySelectorAll('section[data-plot]')],data=document.body.dataset;
+const lost=document.querySelector('[data-plot=lost] svg'),box=lost.getBoundingClientRect();
+lost.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width/2,clientY:box.top+5}));
+data.plots=plots.length;
+data.drawn=plots.filter(p=>p.querySelector('svg').getBBox().width>200).length;
+data.first=plots[0].querySelector('h2').textContent;
+data.bars=lost.querySelectorAll('rect').length;
+data.told=document.querySelector('[data-plot=lost] .told').textContent;
+plots.forEach(p=>{const d=p.querySelector('details');if(d){d.open=true;d.dispatchEvent(new Event('toggle'))}});
+data.tables=plots.filter(p=>p.querySelectorAll('details tbody tr').length>0).length;
+data.marks=document.querySelectorAll('[data-finding]').length;
+data.marked=[...document.querySelectorAll('[data-finding]')].map(m=>m.dataset.finding).join(' ');
+data.rows=document.querySelectorAll('#findings tbody tr').length;
+data.words=document.querySelector('main').innerText.replace(/\\s+/g,' ');
+data.asked=performance.getEntriesByType('resource').length;
+data.wide=document.documentElement.scrollWidth<=window.innerWidth;
 })</script></body>"""
 
 
-def test_the_page_in_a_real_browser(aoe_pcap, browser, tmp_path):
+def page_of(aoe_pcap, browser, tmp_path, capture, *flags):
     page = tmp_path / "page.html"
-    assert aoe_pcap("info", CORPUS / "linux-vblade-1500-lossy.pcap", "--html", page).returncode == 0
+    assert aoe_pcap("info", capture, "--html", page).returncode in (0, 1)
     page.write_text(page.read_text().replace("</body>", PROBE))
-    dom = ElementTree.fromstring(
-        "<a " + browser("--dump-dom", page.as_uri()).partition("<body")[2].partition(">")[0] + "/>"
-    )
-    assert dom.get("data-plots") == "3"
-    assert dom.get("data-drawn") == "3"
-    assert int(dom.get("data-bars")) > 10, "retransmissions are drawn"
+    dom = browser("--dump-dom", *flags, page.as_uri()).partition("<body")[2].partition(">")[0]
+    return ElementTree.fromstring("<a " + dom + "/>")
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+def test_the_page_in_a_real_browser(aoe_pcap, browser, tmp_path, width):
+    dom = page_of(
+        aoe_pcap, browser, tmp_path, CORPUS / "linux-vblade-1500-lossy.pcap", f"--window-size={width},2000"
+    )  # fmt: skip
+    assert dom.get("data-plots") == dom.get("data-drawn") == "6"
+    assert dom.get("data-first") == "What the initiators felt"
+    assert int(dom.get("data-bars")) > 10, "losses and repetitions are drawn"
     assert "asked again" in dom.get("data-told"), "the pointer is told what it stands on"
+    assert dom.get("data-tables") == "6", "a table behind each plot"
+    for words in ("25 askings lost, 13.8 %", "16.5 s slowest", "2026-11-22 10:53:42.380234", "255 (tag 0x00850f0d)"):
+        assert words in dom.get("data-words"), words
     assert dom.get("data-asked") == "0", "the page asks the network for nothing"
     assert dom.get("data-wide") == "true", "nothing runs out of the window"
+
+
+def test_the_page_marks_the_judge_s_findings(aoe_pcap, browser, tmp_path):
+    """A write whose reply lacks DRDY, and a read after it."""
+    reply = ata_frame(1, 0x41, 0x00, 5, bytes(24), reply=True)
+    frames = [ata_frame(1, 0x41, 0x34, 5, b"a" * 512), reply]
+    judged = json.loads(aoe_pcap("judge", capture_of(tmp_path / "c.pcap", frames), "--format", "json").stdout)
+    found = [f["frame"] for case in judged["cases"] for f in case.get("findings", [])]
+    assert 2 in found
+    dom = page_of(aoe_pcap, browser, tmp_path, tmp_path / "c.pcap")
+    assert sorted(int(n) for n in dom.get("data-marked").split()) == sorted(found)
+    assert dom.get("data-rows") == str(len(found))
 
 
 def test_the_page_can_be_looked_at(aoe_pcap, browser, tmp_path):

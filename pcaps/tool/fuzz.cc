@@ -173,7 +173,7 @@ void read_everything(const std::string& path, Totals& totals) {
   totals.findings += judge->groups().size();
   const JudgeReport report(path, *tracker, *judge, {});
   std::size_t written = info_text(*statistics).size() + info_json(*statistics).dump().size() +
-                        html_page("fuzz", *statistics, *tracker).size() +
+                        html_page("fuzz", *statistics, *judge).size() +
                         reconstructor.map_text().size() + reconstructor.summary().size();
   written += report.text().size();
   if (written == 0) {

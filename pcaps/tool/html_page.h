@@ -1,16 +1,14 @@
-// The page of `info --html`: who talked, and outstanding requests, latency and retransmissions
-// against time, in one file that asks the network for nothing. It must never compute what
-// Statistics does not already know.
+// One self-contained page of what `info` counts and what the judge says: the template is
+// page/info.html, this fills in the numbers. It counts nothing itself.
 #pragma once
 
 #include <string>
 
+#include "conformance/observer/judge.h"
 #include "pcaps/tool/statistics.h"
 
 namespace pcaps {
 
-std::string html_page(const std::string& title, const Statistics& statistics,
-                      const Tracker& tracker);
-std::string html_escaped(std::string_view text);
+std::string html_page(const std::string& title, const Statistics& statistics, const Judge& judge);
 
 }  // namespace pcaps

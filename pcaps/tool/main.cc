@@ -29,6 +29,7 @@
 namespace pcaps {
 namespace {
 
+constexpr std::uint32_t kFindingsOnPage = 20;  // of each rule and session
 constexpr int kExitGood = 0;
 constexpr int kExitFindings = 1;
 constexpr int kExitNothing = 77;  // there was nothing to judge
@@ -109,13 +110,18 @@ int info(const InfoOptions& options) {
   auto tracker = std::make_unique<Tracker>();
   auto statistics = std::make_unique<Statistics>(*tracker);
   tracker->add_observer(statistics.get());
+  std::unique_ptr<Judge> judge;
+  if (!options.html.empty()) {
+    judge = std::make_unique<Judge>(*tracker, kFindingsOnPage);
+    tracker->add_observer(judge.get());
+  }
   if (!run(options.file, *tracker)) {
     return kExitTrouble;
   }
-  if (!options.html.empty()) {
+  if (judge != nullptr) {
     const std::string title =
         options.file == "-" ? "standard input" : options.file.substr(options.file.rfind('/') + 1);
-    if (!write_out(options.html, html_page(title, *statistics, *tracker))) {
+    if (!write_out(options.html, html_page(title, *statistics, *judge))) {
       return kExitTrouble;
     }
   }

@@ -67,23 +67,50 @@ TargetStatistics& Statistics::of_target(std::uint32_t index) {
   return targets_[index];
 }
 
-TimeBin& Statistics::bin(Nanoseconds time_ns) {
-  return line_.at(time_ns - tracker_.counters().first_time_ns);
+Statistics::Line* Statistics::line_of(std::uint32_t session) {
+  if (session >= kSessionLines) {
+    return nullptr;
+  }
+  if (session >= lines_.size()) {
+    lines_.resize(session + 1);
+  }
+  if (lines_[session] == nullptr) {
+    lines_[session] = std::make_unique<Line>();
+  }
+  return lines_[session].get();
+}
+
+const TimeLine* Statistics::time_line_of(std::uint32_t session) const {
+  return session < lines_.size() && lines_[session] != nullptr ? &lines_[session]->line : nullptr;
+}
+
+template <typename Change>
+void Statistics::change_bins(std::uint32_t session, Nanoseconds time_ns, Change&& change) {
+  change(all_.line.at(since_start(time_ns)));
+  if (Line* own = line_of(session)) {
+    change(own->line.at(since_start(time_ns)));
+  }
 }
 
 // What waits goes on waiting in the bins in which no frame was seen.
-void Statistics::carry_outstanding_to(Nanoseconds time_ns) {
-  const Nanoseconds now = time_ns - tracker_.counters().first_time_ns;
-  if (now <= filled_to_ns_) {
+void Statistics::carry_outstanding(Line& line, Nanoseconds now_ns, std::uint32_t outstanding) {
+  if (now_ns <= line.filled_to_ns) {
     return;
   }
-  line_.at(now);  // may make the bins wider
-  const Nanoseconds width = line_.bin_width_ns();
-  for (Nanoseconds at = filled_to_ns_; at / width <= now / width; at += width) {
-    TimeBin& passed = line_.at(at);
-    passed.outstanding_max = std::max(passed.outstanding_max, operations_.waiting());
+  line.line.at(now_ns);  // may make the bins wider
+  const Nanoseconds width = line.line.bin_width_ns();
+  for (Nanoseconds at = line.filled_to_ns; at / width <= now_ns / width; at += width) {
+    TimeBin& passed = line.line.at(at);
+    passed.outstanding_max = std::max(passed.outstanding_max, outstanding);
   }
-  filled_to_ns_ = now;
+  line.filled_to_ns = now_ns;
+}
+
+void Statistics::carry_outstanding_to(std::uint32_t session, Nanoseconds time_ns) {
+  carry_outstanding(all_, since_start(time_ns), operations_.waiting());
+  if (Line* own = line_of(session)) {
+    carry_outstanding(*own, since_start(time_ns), operations_.waiting_in(session));
+  }
 }
 
 void Statistics::count_kind(const Request& request, SessionStatistics& s) const {
@@ -123,7 +150,7 @@ void Statistics::on_request(const AoeFrame& frame, Request& request, Relation re
                             Request* earlier) {
   SessionStatistics& s = of_session(request.session);
   s.frame_bytes_max = std::max(s.frame_bytes_max, frame.wire_length);
-  carry_outstanding_to(frame.time_ns);
+  carry_outstanding_to(request.session, frame.time_ns);
   operations_.on_request(frame, request, relation, earlier);
   switch (relation) {
     case Relation::copy_waiting:
@@ -141,9 +168,14 @@ void Statistics::on_request(const AoeFrame& frame, Request& request, Relation re
   ++s.requests;
   count_kind(request, s);
   s.outstanding_max = std::max(s.outstanding_max, operations_.waiting_in(request.session));
-  TimeBin& now = bin(frame.time_ns);
-  ++now.requests;
+  change_bins(request.session, frame.time_ns, [](TimeBin& now) { ++now.requests; });
+  TimeBin& now = all_.line.at(since_start(frame.time_ns));
   now.outstanding_max = std::max(now.outstanding_max, operations_.waiting());
+  if (Line* own = line_of(request.session)) {
+    TimeBin& now_here = own->line.at(since_start(frame.time_ns));
+    now_here.outstanding_max =
+        std::max(now_here.outstanding_max, operations_.waiting_in(request.session));
+  }
 }
 
 void Statistics::take_target_facts(const AoeFrame& frame, const Request& request,
@@ -182,10 +214,9 @@ void Statistics::on_reply(const AoeFrame& frame, Request* request, Session* sess
   SessionStatistics& s = of_session(index);
   s.frame_bytes_max = std::max(s.frame_bytes_max, frame.wire_length);
   ++s.replies;
-  carry_outstanding_to(frame.time_ns);
+  carry_outstanding_to(request != nullptr ? request->session : index, frame.time_ns);
   operations_.on_reply(frame, request, session);
-  TimeBin& now = bin(frame.time_ns);
-  ++now.replies;
+  change_bins(index, frame.time_ns, [](TimeBin& now) { ++now.replies; });
   if (request == nullptr) {
     if (frame.command() == kCommandConfig && frame.tag() == 0) {
       ++s.announcements;
@@ -202,6 +233,7 @@ void Statistics::on_reply(const AoeFrame& frame, Request* request, Session* sess
     }
     return;
   }
+  const std::uint64_t bytes = static_cast<std::uint64_t>(request->sectors) * kSectorBytes;
   if (frame.has_error_flag()) {
     ++s.aoe_errors;
   } else if (frame.command() == kCommandAta && frame.holds_ata()) {
@@ -209,10 +241,10 @@ void Statistics::on_reply(const AoeFrame& frame, Request* request, Session* sess
       ++s.ata_errors;
     } else if (is_read(request->ata_command)) {
       s.sectors_read += request->sectors;
-      now.bytes_read += static_cast<std::uint64_t>(request->sectors) * kSectorBytes;
+      change_bins(index, frame.time_ns, [bytes](TimeBin& now) { now.bytes_read += bytes; });
     } else if (is_write(request->ata_command)) {
       s.sectors_written += request->sectors;
-      now.bytes_written += static_cast<std::uint64_t>(request->sectors) * kSectorBytes;
+      change_bins(index, frame.time_ns, [bytes](TimeBin& now) { now.bytes_written += bytes; });
     }
   }
 }
@@ -221,20 +253,21 @@ void Statistics::on_end() {
   operations_.on_end();
 }
 
-void Statistics::on_asked_again(const Operation& /*operation*/, Nanoseconds time_ns) {
-  ++bin(time_ns).asked_again;
+void Statistics::on_asked_again(const Operation& operation, Nanoseconds time_ns) {
+  change_bins(operation.session, time_ns, [](TimeBin& b) { ++b.asked_again; });
 }
 
 void Statistics::on_answered(const Operation& operation) {
-  ++bin(operation.answer_time_ns).answered;
+  change_bins(operation.session, operation.answer_time_ns, [](TimeBin& b) { ++b.answered; });
   const Nanoseconds latency_ns = operation.latency_ns();
-  TimeBin& asked = bin(operation.askings.front().time_ns);
-  asked.latency_max_ns = std::max(asked.latency_max_ns, latency_ns);
-  ++asked.felt[latency_row(latency_ns)];
+  change_bins(operation.session, operation.askings.front().time_ns, [latency_ns](TimeBin& b) {
+    b.latency_max_ns = std::max(b.latency_max_ns, latency_ns);
+    ++b.felt[latency_row(latency_ns)];
+  });
 }
 
-void Statistics::on_asking_lost(const Operation& /*operation*/, const Asking& asking) {
-  ++bin(asking.time_ns).lost;
+void Statistics::on_asking_lost(const Operation& operation, const Asking& asking) {
+  change_bins(operation.session, asking.time_ns, [](TimeBin& b) { ++b.lost; });
 }
 
 std::string mtu_text(std::uint32_t frame_bytes_max) {

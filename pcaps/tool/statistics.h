@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -90,7 +91,9 @@ class Statistics : public TrackerObserver, private OperationSink {
 
   [[nodiscard]] const Tracker& tracker() const { return tracker_; }
   [[nodiscard]] const std::vector<TargetStatistics>& targets() const { return targets_; }
-  [[nodiscard]] const TimeLine& time_line() const { return line_; }
+  [[nodiscard]] const TimeLine& time_line() const { return all_.line; }
+  // Of the first sessions only; null for the others.
+  [[nodiscard]] const TimeLine* time_line_of(std::uint32_t session) const;
   [[nodiscard]] const std::vector<SessionStatistics>& sessions() const { return sessions_; }
   [[nodiscard]] const Operations& operations() const { return operations_; }
 
@@ -100,17 +103,29 @@ class Statistics : public TrackerObserver, private OperationSink {
   void on_asking_lost(const Operation& operation, const Asking& asking) override;
   SessionStatistics& of_session(std::uint32_t index);
   TargetStatistics& of_target(std::uint32_t index);
-  TimeBin& bin(Nanoseconds time_ns);
-  void carry_outstanding_to(Nanoseconds time_ns);
+  static constexpr std::uint32_t kSessionLines = 16;
+  struct Line {
+    TimeLine line;
+    Nanoseconds filled_to_ns = 0;  // bins up to here know what was outstanding
+  };
+  Line* line_of(std::uint32_t session);
+  [[nodiscard]] Nanoseconds since_start(Nanoseconds time_ns) const {
+    return time_ns - tracker_.counters().first_time_ns;
+  }
+  // In the plots of everything and of the session.
+  template <typename Change>
+  void change_bins(std::uint32_t session, Nanoseconds time_ns, Change&& change);
+  static void carry_outstanding(Line& line, Nanoseconds now_ns, std::uint32_t outstanding);
+  void carry_outstanding_to(std::uint32_t session, Nanoseconds time_ns);
   void count_kind(const Request& request, SessionStatistics& s) const;
   void take_target_facts(const AoeFrame& frame, const Request& request, std::uint32_t target);
 
   const Tracker& tracker_;
   std::vector<SessionStatistics> sessions_;
   std::vector<TargetStatistics> targets_;
-  TimeLine line_;
+  Line all_;
+  std::vector<std::unique_ptr<Line>> lines_;  // by session
   Operations operations_;
-  Nanoseconds filled_to_ns_ = 0;  // bins up to here know what was outstanding
 };
 
 // The MTU that frames of this size betray: 1500, 9000 or the size itself.

@@ -111,13 +111,16 @@ TEST(Tracker, StopsAtItsLimitOfSessions) {
   EXPECT_EQ(told.scene.tracker().counters().untracked, 5U);
 }
 
-TEST(HtmlPage, AsksTheNetworkForNothingAndEscapes) {
+TEST(HtmlPage, AsksTheNetworkForNothingAndLetsNoNameOutOfItsScript) {
   Told told;
+  Judge judge(told.scene.tracker(), 3);
+  told.scene.tracker().add_observer(&judge);
   told.scene.add(read_request(kAlice, 1, 5)).add(read_reply(kAlice, 1, 5, 'a'));
   told.scene.finish();
-  const std::string page = html_page("<b>&.pcap", told.statistics, told.scene.tracker());
+  const std::string page = html_page("</script><b>&.pcap\xff", told.statistics, judge);
   EXPECT_EQ(page.find("<b>&"), std::string::npos);
-  EXPECT_NE(page.find("&lt;b&gt;&amp;.pcap"), std::string::npos);
+  EXPECT_NE(page.find("\\u003c/script>\\u003cb>&.pcap"), std::string::npos);
+  EXPECT_EQ(page.find("@AOE_PCAP_DATA@"), std::string::npos);
   for (const char* outside : {"http:", "https:", "src=", "url(", "@import", "<link"}) {
     EXPECT_EQ(page.find(outside), std::string::npos) << outside;
   }
