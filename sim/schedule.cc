@@ -46,6 +46,7 @@ constexpr std::array kHostEvents{
     Name<HostEventKind>{HostEventKind::partition_in, "partition-in"},
     Name<HostEventKind>{HostEventKind::partition_out, "partition-out"},
     Name<HostEventKind>{HostEventKind::heal, "heal"},
+    Name<HostEventKind>{HostEventKind::clear, "clear"},
     Name<HostEventKind>{HostEventKind::mtu, "mtu"},
 };
 constexpr std::array kOps{
@@ -61,6 +62,7 @@ constexpr std::array kOps{
     Name<OpKind>{OpKind::coalesced, "coalesced"},
     Name<OpKind>{OpKind::congestion, "congestion"},
     Name<OpKind>{OpKind::garbage, "garbage"},
+    Name<OpKind>{OpKind::lists, "lists"},
 };
 constexpr std::array kInitiatorKinds{
     Name<InitiatorKind>{InitiatorKind::aoede, "aoede"},
@@ -374,6 +376,7 @@ void Parser::op(Line& line) {
     case OpKind::skip:
     case OpKind::set_config:
     case OpKind::garbage:
+    case OpKind::lists:
       op.amount = line.number("the number");
       break;
     case OpKind::congestion:
@@ -422,6 +425,7 @@ void Parser::host_event(Line& line) {
       event.amount = line.done() ? 0 : line.number("the number");
       break;
     case HostEventKind::restart:
+    case HostEventKind::clear:
       break;
     default:
       event.host = host(line, line.word("the host"));
@@ -463,6 +467,7 @@ void print_op(std::string& out, const InitiatorSpec& spec, const Op& op) {
     case OpKind::skip:
     case OpKind::set_config:
     case OpKind::garbage:
+    case OpKind::lists:
       out += fmt::format(" {}", op.amount);
       break;
     case OpKind::congestion:
@@ -507,6 +512,7 @@ void print_host_event(std::string& out, const Schedule& schedule, const HostEven
       out += event.amount == 0 ? std::string() : fmt::format(" {}", event.amount);
       break;
     case HostEventKind::restart:
+    case HostEventKind::clear:
       break;
     case HostEventKind::mtu:
       out += fmt::format(" {} {}", schedule.host_name(event.host), event.amount);

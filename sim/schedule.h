@@ -56,7 +56,8 @@ enum class HostEventKind : std::uint8_t {
   partition_in,    // frames to it are lost
   partition_out,   // frames from it are lost
   heal,
-  mtu,  // amount: bytes after the Ethernet header that fit from now on; longer are lost
+  clear,  // an operator stops the target, removes what it has stored, and starts it again
+  mtu,    // amount: bytes after the Ethernet header that fit from now on; longer are lost
 };
 
 enum class OpKind : std::uint8_t {
@@ -72,6 +73,7 @@ enum class OpKind : std::uint8_t {
   coalesced,   // amount: further reads in the one frame
   congestion,  // amount: the id, count: probes
   garbage,     // amount: what to send, hashed; hostile only
+  lists,       // amount: a change of the mask list or the reserve list, hashed; nobody waits for it
 };
 
 struct FrameFault {
@@ -153,6 +155,8 @@ struct Settings {
   X(tag_seed, 0)      /* random tags */                                                    \
   X(frame_sectors, 2) /* most sectors in one frame */                                      \
   X(crc, 0)           /* crc8x4 */                                                         \
+  X(joins, 0)         /* coalesced_write_reply */                                          \
+  X(big_endian, 0)    /* the length of its extension table */                              \
   X(overlap, 0)       /* may have overlapping operations outstanding */                    \
   X(clock_ppm, 0)
 

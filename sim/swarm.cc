@@ -78,23 +78,58 @@ Swarm draw_swarm(std::uint64_t seed, Profile profile) {
   return swarm;
 }
 
-void draw_settings(Settings& settings, std::uint64_t seed) {
-  Stream stream(seed, "settings", 0);
-  settings.sectors = std::int64_t{16} << stream.below(4);
-  if (stream.below(4) == 0) {
-    settings.mtu = 9000;
+// Most frames are of the two sizes that people use; some of any size, and some at which a number of
+// sectors, with or without its check bytes, just fits or just does not.
+std::int64_t draw_mtu(Stream& stream) {
+  constexpr std::int64_t kAtaBytes = 22;
+  constexpr std::int64_t kLeast = 1'042;
+  switch (stream.below(10)) {
+    case 0:
+    case 1:
+      return 9'000;
+    case 2:
+      return static_cast<std::int64_t>(stream.between(kLeast, 9'000));
+    case 3: {
+      constexpr std::array<std::int64_t, 5> kEdges{-1, 0, 3, 4, 5};
+      const auto sectors = static_cast<std::int64_t>(stream.between(2, 17));
+      return std::clamp<std::int64_t>(
+          kAtaBytes + 512 * sectors + kEdges[stream.below(kEdges.size())], kLeast, 9'000);
+    }
+    default:
+      return 1'500;
   }
-  settings.pad_to_60 = stream.below(4) == 0 ? 0 : 1;
-  settings.buffer_count = std::int64_t{4} << stream.below(5);
-  settings.wake_ns = static_cast<std::int64_t>(stream.below(4) == 0 ? 300'000 : 2'000);
-  settings.queue_bytes = stream.below(4) == 0 ? 6'000 : 65'536;
-  settings.volatile_write_cache = stream.below(3) == 0 ? 1 : 0;
-  settings.reset_on_config_write = stream.below(3) == 0 ? 1 : 0;
-  settings.persist = stream.below(3) == 0 ? 1 : 0;
-  settings.operations_max = stream.below(4) == 0 ? 512 : 96;
-  settings.target_clock_ppm = static_cast<std::int64_t>(stream.below(401)) - 200;
-  settings.target_clock_offset_ns = static_cast<std::int64_t>(stream.below(1'000)) * kSecond;
-  settings.tie = static_cast<std::int64_t>(stream.next() >> 33U);
+}
+
+// A stream for each setting: a new one leaves the others alone.
+void draw_settings(Settings& settings, std::uint64_t seed) {
+  const auto of = [&](std::string_view name) { return Stream(seed, name, 0); };
+  const auto one_in = [&](std::string_view name, std::uint64_t times) {
+    return of(name).below(times) == 0;
+  };
+  settings.sectors = std::int64_t{16} << of("set.sectors").below(4);
+  Stream mtu = of("set.mtu");
+  settings.mtu = draw_mtu(mtu);
+  settings.pad_to_60 = one_in("set.pad", 4) ? 0 : 1;
+  Stream buffers = of("set.buffers");
+  settings.buffer_count = buffers.below(8) == 0 ? static_cast<std::int64_t>(buffers.between(1, 3))
+                                                : std::int64_t{4} << buffers.below(5);
+  settings.wake_ns = one_in("set.wake", 4) ? 300'000 : 2'000;
+  settings.queue_bytes = one_in("set.queue", 4) ? 10'000 : 65'536;
+  settings.volatile_write_cache = one_in("set.cache", 3) ? 1 : 0;
+  settings.reset_on_config_write = one_in("set.reset-on", 3) ? 1 : 0;
+  settings.persist = one_in("set.persist", 3) ? 1 : 0;
+  settings.read_only = one_in("set.read-only", 24) ? 1 : 0;
+  settings.extensions = one_in("set.extensions", 24) ? 0 : 1;
+  settings.behind_window_perform = one_in("set.behind", 4) ? 1 : 0;
+  settings.initiators_max = one_in("set.sessions", 4)
+                                ? static_cast<std::int64_t>(of("set.sessions-few").between(1, 2))
+                                : 64;
+  constexpr std::array<std::int64_t, 4> kOperations{1, 96, 96, 512};
+  settings.operations_max = kOperations[of("set.operations").below(kOperations.size())];
+  settings.target_clock_ppm = static_cast<std::int64_t>(of("set.ppm").below(401)) - 200;
+  settings.target_clock_offset_ns =
+      static_cast<std::int64_t>(of("set.offset").below(1'000)) * kSecond;
+  settings.tie = static_cast<std::int64_t>(of("set.tie").next() >> 33U);
 }
 
 void draw_host_events(Schedule& schedule, std::uint64_t seed) {
@@ -161,8 +196,8 @@ Op draw_op(Stream& stream, const InitiatorSpec& spec, std::uint64_t hot, std::ui
     op.sectors = static_cast<std::uint32_t>(
         stream.between(1, static_cast<std::uint64_t>(spec.frame_sectors)));
     op.sectors = std::min(op.sectors, static_cast<std::uint32_t>(hot));
-    op.amount = static_cast<std::int64_t>(stream.below(hot / op.sectors));
-    op.amount = std::min<std::int64_t>(op.amount, 60);
+    op.amount = static_cast<std::int64_t>(stream.below(4) == 0 ? stream.below(120)
+                                                               : stream.below(hot / op.sectors));
     op.lba = 0;
   } else if (dice < 98) {
     constexpr std::array kJumps{1, 100, 32'766, 32'767, 32'768, 40'000, 1'000'000};
@@ -176,8 +211,24 @@ Op draw_op(Stream& stream, const InitiatorSpec& spec, std::uint64_t hot, std::ui
   return op;
 }
 
+// Operations that came later, each by a stream of its own, in the place of what stood there.
+void draw_more(Op& op, std::uint64_t seed, std::uint32_t initiator, std::uint64_t number,
+               bool with_lists) {
+  const std::uint64_t id = (std::uint64_t{initiator} << 32U) | number;
+  Stream config(seed, "op.config", id);
+  if (config.per_million(20'000)) {
+    op = config.below(2) == 0
+             ? Op{OpKind::config, 0, 0, 0}
+             : Op{OpKind::set_config, 0, 0, static_cast<std::int64_t>(config.below(10))};
+  }
+  Stream lists(seed, "op.lists", id);
+  if (with_lists && lists.per_million(80'000)) {
+    op = {OpKind::lists, 0, 0, static_cast<std::int64_t>(lists.below(1'000'000'000))};
+  }
+}
+
 InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, InitiatorKind kind,
-                             Profile profile, const Settings& settings) {
+                             Profile profile, const Settings& settings, bool with_lists) {
   Stream stream(seed, "initiator", number);
   InitiatorSpec spec;
   spec.name = std::string(1, static_cast<char>('a' + number));
@@ -190,6 +241,8 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
     if (profile == Profile::corrupt) {
       spec.crc = 1;
     }
+    spec.joins = Stream(seed, "initiator.joins", number).below(3) == 0 ? 1 : 0;
+    spec.big_endian = Stream(seed, "initiator.big-endian", number).below(4) == 0 ? 1 : 0;
   }
   spec.window = std::int64_t{1} << stream.below(4);
   spec.rto_ns = span(stream, 2 * kMillisecond, 6);
@@ -214,6 +267,7 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
               : Op{OpKind::garbage, 0, 0, static_cast<std::int64_t>(stream.below(1'000'000'000))});
     } else {
       spec.ops.push_back(draw_op(stream, spec, hot, static_cast<std::uint64_t>(settings.sectors)));
+      draw_more(spec.ops.back(), seed, number, i, with_lists);
       if (spec.ops.back().kind == OpKind::skip) {
         // The edges of the window are where a write comes right before and right after.
         spec.ops.insert(spec.ops.end() - 1, Op{OpKind::write, 0, 1, 0});
@@ -242,6 +296,8 @@ RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
   run.schedule.profile = std::string(profile_name);
   draw_settings(run.schedule.settings, seed);
   run.swarm = draw_swarm(seed, profile);
+  // A corrupted list may lock everybody out, and whoever could undo it.
+  const bool with_lists = profile != Profile::corrupt && Stream(seed, "lists", 0).below(4) == 0;
   Stream stream(seed, "hosts-count", 0);
   const auto hosts = static_cast<std::uint32_t>(stream.between(1, 3));
   for (std::uint32_t i = 0; i < hosts; ++i) {
@@ -250,13 +306,17 @@ RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
       kind = stream.below(3) == 0 ? InitiatorKind::linux_ : InitiatorKind::aoede;
     }
     run.schedule.initiators.push_back(
-        draw_initiator(seed, i, kind, profile, run.schedule.settings));
+        draw_initiator(seed, i, kind, profile, run.schedule.settings, with_lists));
   }
   if (profile == Profile::hostile) {
     run.schedule.initiators.push_back(
-        draw_initiator(seed, hosts, InitiatorKind::hostile, profile, run.schedule.settings));
+        draw_initiator(seed, hosts, InitiatorKind::hostile, profile, run.schedule.settings, false));
   }
   draw_host_events(run.schedule, seed);
+  if (with_lists) {
+    // An operator clears what is left of masks and reservations, when no copy is on its way.
+    run.schedule.host_events.push_back({8 * kSecond, HostEventKind::clear, kTargetHost, 0});
+  }
   return run;
 }
 

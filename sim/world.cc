@@ -56,6 +56,10 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
       reference_(settings_, ethernet::Network::mac_of(kTargetHost), findings_),
       known_stale_(static_cast<std::size_t>(settings_.sectors)) {
   sectors_.set_volatile(settings_.volatile_write_cache != 0);
+  any_joins_ = std::any_of(schedule.initiators.begin(), schedule.initiators.end(),
+                           [](const InitiatorSpec& spec) {
+                             return spec.joins != 0 || spec.kind == InitiatorKind::hostile;
+                           });
   const auto oldest_read = [this] {
     checkers::Order oldest = checkers::kNever;
     for (const auto& each : initiators_) {
@@ -198,6 +202,14 @@ void World::host_event(const HostEvent& event) {
         start_target();
       }
       break;
+    case HostEventKind::clear:
+      if (shell_ != nullptr) {
+        crash(0);
+      }
+      disk_.forget_saved();
+      reference_.cleared();
+      start_target();
+      break;
     case HostEventKind::partition_both:
       ++coverage_.partitions;
       network_.set_partition(event.host, true, true);
@@ -268,6 +280,7 @@ void World::start_target() {
   frames_seen_ = 0;
   ops_seen_ = 0;
   saves_seen_ = 0;
+  results_.clear();
   run_target();
 }
 
@@ -400,8 +413,15 @@ void World::after_event(const target::engine::Engine& engine) {
     reference_.save_started(*outbox.saves[saves_seen_].state);
   }
   reference_.set_time(target_clock(now_));
+  for (Results& results : results_) {
+    results.seen = reference_.results_out(outbox.frames[results.frame].bytes, results.seen);
+  }
   for (; frames_seen_ < outbox.frames.size(); ++frames_seen_) {
-    reference_.frame_out(outbox.frames[frames_seen_].bytes);
+    const target::engine::FrameOut& out = outbox.frames[frames_seen_];
+    reference_.frame_out(out.bytes);
+    if (any_joins_) {
+      results_.push_back({frames_seen_, reference_.results_out(out.bytes, 0)});
+    }
   }
   if (outbox.frames.size() > kOutboxFramesMax || outbox.disk_ops.size() > kOutboxFramesMax) {
     findings_.add(checkers::Severity::safety, "bounds:outbox", "the outbox grows without bound");
@@ -421,6 +441,7 @@ void World::after_flush(const target::engine::Outbox& outbox) {
   frames_seen_ = 0;
   ops_seen_ = 0;
   saves_seen_ = 0;
+  results_.clear();
 }
 
 // ---- checkers

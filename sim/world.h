@@ -142,6 +142,12 @@ class World final : private target::shell::Clock,
   std::size_t frames_seen_ = 0;  // of the outbox, by the checkers
   std::size_t ops_seen_ = 0;
   std::size_t saves_seen_ = 0;
+  struct Results {
+    std::size_t frame = 0;
+    std::size_t seen = 0;
+  };
+  std::vector<Results> results_;  // frames of the outbox that may still grow
+  bool any_joins_ = false;
   std::uint64_t wake_token_ = 0;
   Nanoseconds wake_at_ = -1;
 

@@ -182,6 +182,11 @@ void Reference::crash() {
   }
 }
 
+void Reference::cleared() {
+  state_ = {};
+  in_doubt_.reset();
+}
+
 void Reference::finish() {
   if (saving_ && !saving_->started) {
     findings_.add(Severity::liveness, "save:missing", "a change of state was never stored");
@@ -1051,21 +1056,25 @@ void Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uin
     }
     check_reply(view, checked, entry);
   }
-  if (entry || !mine.joins || !mine.ata || mine.kind != Kind::write || view.error_flag() ||
-      view.bytes().size() < kListAt) {
-    return;
+}
+
+std::size_t Reference::results_out(Bytes frame, std::size_t from) {
+  const View view(frame);
+  if (!view.aoe() || view.command() != clients::kAta || view.error_flag() || frame.size() <= 36 ||
+      (view.aflags() & kWriteFlag) == 0 || !session(view.destination()).joins) {
+    return 0;
   }
-  // A frame of results: the others' follow.
   const std::size_t count = view.u8(36);
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = from; i < count; ++i) {
     const std::size_t at = kListAt + i * kEntryBytes;
     if (at + kEntryBytes > frame.size()) {
       complain("reply:results", "a list of results that its frame does not hold");
-      return;
+      return count;
     }
-    const std::uint32_t other = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
-    reply_out(address, other, command, frame, at);
+    const std::uint32_t tag = (std::uint32_t{view.u16(at)} << 16U) | view.u16(at + 2);
+    reply_out(view.destination(), tag, view.command(), frame, at);
   }
+  return count;
 }
 
 void Reference::check_reply(const View& view, const Owed& owed, std::optional<std::size_t> entry) {

@@ -33,6 +33,9 @@ class Reference {
   // The engine has taken the frame of the last frame_in; dropped: as a duplicate in the ring.
   void frame_taken(bool dropped);
   void frame_out(Bytes frame);
+  // A frame of write results may grow until it leaves: those from number `from` on are new. Returns
+  // how many it holds; 0 for every other frame.
+  std::size_t results_out(Bytes frame, std::size_t from);
   // Under which session of its initiator the request was taken, and whether a window guards it.
   struct Admission {
     std::uint64_t epoch = 0;
@@ -46,6 +49,8 @@ class Reference {
   void start(const target::engine::PersistentState& stored);
   // The target has lost its memory.
   void crash();
+  // Somebody has removed what it had stored.
+  void cleared();
   // Nothing is on its way any more: what was owed must have been given.
   void finish();
 

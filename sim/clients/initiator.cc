@@ -21,6 +21,9 @@ constexpr std::uint32_t kBackoffMax = 8;
 constexpr Nanoseconds kCongestionPatience = 2 * kSecond;
 constexpr std::uint8_t kStatusError = 0x01;
 constexpr std::uint8_t kStatusFault = 0x20;
+constexpr std::uint8_t kWriteFlag = 0x01;
+// From then on nobody changes who may speak: what is on its way must not lock anybody out for good.
+constexpr Nanoseconds kListsUntil = 5 * kSecond / 2;
 constexpr std::size_t kCoalescedEntryBytes = 16;
 // Timer arguments: a part's timer, or the end of a wait.
 constexpr std::uint64_t kWaitTimer = 0;
@@ -181,13 +184,17 @@ void Initiator::begin_instant(const Op& op, Nanoseconds now) {
     case OpKind::garbage:
       send_garbage(op.amount, now);
       break;
+    case OpKind::lists:
+      send_lists(op.amount, now);
+      break;
     default:
       break;
   }
 }
 
 void Initiator::begin(const Op& op, Nanoseconds now) {
-  if (op.kind == OpKind::wait || op.kind == OpKind::skip || op.kind == OpKind::garbage) {
+  if (op.kind == OpKind::wait || op.kind == OpKind::skip || op.kind == OpKind::garbage ||
+      op.kind == OpKind::lists) {
     begin_instant(op, now);
     return;
   }
@@ -241,7 +248,11 @@ void Initiator::cut_into_parts(Active& active) {
     for (std::int64_t i = 0; i <= further; ++i) {
       Part part;
       part.tag = new_tag();
-      part.lba = active.lba + static_cast<std::uint64_t>(i) * active.sectors;
+      // Around the export: a long list reads some sectors again.
+      const std::uint64_t places =
+          world_.sectors.sectors() -
+          std::min<std::uint64_t>(world_.sectors.sectors() - 1, active.sectors - 1);
+      part.lba = (active.lba + static_cast<std::uint64_t>(i) * active.sectors) % places;
       part.sectors = active.sectors;
       active.parts.push_back(part);
     }
@@ -375,7 +386,8 @@ void Initiator::send_part(Active& active, Part& part, Nanoseconds now) {
       Builder frame = builder(kAta);
       const bool read = active.kind == OpKind::read || active.kind == OpKind::coalesced;
       const std::uint8_t read_command = part.tag % 2 == 0 ? kRead28 : kRead48;
-      frame.ata(active.kind == OpKind::flush      ? std::uint8_t{kFlush48}
+      const std::uint8_t flush_command = part.tag % 2 == 0 ? kFlush28 : kFlush48;
+      frame.ata(active.kind == OpKind::flush      ? flush_command
                 : active.kind == OpKind::identify ? std::uint8_t{kIdentify}
                                                   : read_command,
                 part.lba, active.kind == OpKind::identify ? std::uint8_t{1} : count);
@@ -412,10 +424,17 @@ void Initiator::send_part(Active& active, Part& part, Nanoseconds now) {
         if (spec_.crc != 0) {
           name("crc8x4");
         }
+        if (spec_.joins != 0) {
+          name("coalesced_write_reply");
+        }
       }
       table += '\0';
-      frame.u8(static_cast<std::uint8_t>(table.size()));  // little-endian, as AoEde sends it
-      frame.u8(0);
+      if (spec_.big_endian != 0) {
+        frame.u16(static_cast<std::uint16_t>(table.size()));
+      } else {  // as AoEde sends it
+        frame.u8(static_cast<std::uint8_t>(table.size()));
+        frame.u8(0);
+      }
       frame.text(table);
       size = frame.size();
       break;
@@ -502,6 +521,61 @@ void Initiator::repeat(Active& active, std::size_t at, Nanoseconds now) {
   send_part(active, part, now);
 }
 
+// A well-formed change of the mask list or the reserve list, of addresses that are in the world.
+// The answer is the reference's business.
+void Initiator::send_lists(std::int64_t what, Nanoseconds now) {
+  if (now >= kListsUntil) {
+    return;
+  }
+  Stream stream(static_cast<std::uint64_t>(what), "lists", 0);
+  const auto somebody = [&] {
+    const std::uint64_t who = stream.below(5);
+    // Itself, most often: it would like to go on.
+    return ethernet::Network::mac_of(who < 2 ? host_ : static_cast<std::uint32_t>(who));
+  };
+  const bool mask = stream.below(2) == 0;
+  const ethernet::FrameId id = world_.network.allocate();
+  Builder frame(world_.network.frame(id).storage, ethernet::Network::mac_of(kTargetHost),
+                ethernet::Network::mac_of(host_), kShelf, kSlot, mask ? kMask : kReserve,
+                new_tag());
+  const std::uint64_t count = stream.below(6) == 0 ? stream.between(40, 200) : stream.below(4);
+  const bool crowd = count >= 40;
+  const auto put = [&](const MacAddress& address) {
+    for (std::size_t i = 0; i < address.octets.size(); ++i) {
+      // A crowd of strangers, told apart by their fourth octet.
+      frame.u8(crowd && i == 3 ? static_cast<std::uint8_t>(stream.next()) : address.octets[i]);
+    }
+  };
+  const std::size_t fits = static_cast<std::size_t>(world_.settings.mtu) + 14;
+  std::uint64_t sent = 0;
+  if (mask) {
+    frame.u8(0);
+    frame.u8(static_cast<std::uint8_t>(stream.below(8) == 0 ? stream.below(3) : 1));
+    frame.u8(0);
+    const std::size_t count_at = frame.size();
+    frame.u8(0);
+    for (; sent < count && frame.size() + 8 <= fits; ++sent) {
+      frame.u8(0);
+      const std::uint64_t directive = stream.below(16);
+      frame.u8(static_cast<std::uint8_t>(directive < 8    ? 1
+                                         : directive < 14 ? 2
+                                         : directive < 15 ? 0
+                                                          : 3));
+      put(somebody());
+    }
+    world_.network.frame(id).storage[count_at] = static_cast<std::byte>(sent);
+  } else {
+    frame.u8(static_cast<std::uint8_t>(stream.below(8) == 0 ? 3 : stream.below(3)));
+    const std::size_t count_at = frame.size();
+    frame.u8(0);
+    for (; sent < count && frame.size() + 6 <= fits; ++sent) {
+      put(somebody());
+    }
+    world_.network.frame(id).storage[count_at] = static_cast<std::byte>(sent);
+  }
+  send_frame(id, frame.size(), now);
+}
+
 // Anything: a frame that depends on one number alone, so that a schedule may name it.
 void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
   ++world_.coverage.hostile_frames;
@@ -531,9 +605,9 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
         static_cast<std::uint8_t>(stream.below(2) == 0 ? stream.below(5) : stream.next());
     frame.ata(ata_command, lba, count);
   } else if (command == kExtensions) {
-    constexpr std::array<std::string_view, 9> kNames{
-        "reset",      "tag_inc_be", "TAG_INC_LE", "tag_random", "coalesced_read",
-        "congestion", "crc8x4",     "17",         "x"};
+    constexpr std::array<std::string_view, 10> kNames{
+        "coalesced_write_reply", "reset",      "tag_inc_be", "TAG_INC_LE", "tag_random",
+        "coalesced_read",        "congestion", "crc8x4",     "17",         "x"};
     std::string table;
     for (std::uint64_t names = stream.below(12); names > 0; --names) {
       table += kNames[stream.below(kNames.size())];
@@ -590,20 +664,59 @@ void Initiator::receive(const ethernet::Frame& frame, Nanoseconds now) {
     take_announcement(view, now);
     return;
   }
+  const bool mine = answered(frame, now);
+  if (spec_.joins != 0 && view.command() == kAta && view.bytes().size() > kAtaBytes &&
+      !view.error_flag() && (view.aflags() & kWriteFlag) != 0) {
+    take_results(frame, now);
+  }
+  if (mine) {
+    pump(now);
+    return;
+  }
+  ++world_.coverage.late_replies;
+  if (!damaged && !tag_was_used(view.tag())) {
+    complain("reply:unknown-tag", fmt::format("a reply to tag {} that was never used", view.tag()));
+  }
+}
+
+// True: something outstanding was waiting for it.
+bool Initiator::answered(const ethernet::Frame& frame, Nanoseconds now) {
+  const View view(frame.bytes());
   for (std::size_t at = 0; at < active_.size(); ++at) {
     for (std::size_t part = 0; part < active_[at].parts.size(); ++part) {
       if (!active_[at].parts[part].done && active_[at].parts[part].tag == view.tag() &&
           command_of(active_[at].kind) == view.command() &&
           active_[at].kind != OpKind::congestion) {
         part_answered(at, part, frame, now);
-        pump(now);
-        return;
+        return true;
       }
     }
   }
-  ++world_.coverage.late_replies;
-  if (!damaged && !tag_was_used(view.tag())) {
-    complain("reply:unknown-tag", fmt::format("a reply to tag {} that was never used", view.tag()));
+  return false;
+}
+
+// Results of further writes in a frame of coalesced_write_reply: each is the reply it stands for.
+void Initiator::take_results(const ethernet::Frame& frame, Nanoseconds now) {
+  const View view(frame.bytes());
+  const std::size_t count = view.u8(kAtaBytes);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t at = kAtaBytes + 1 + i * kCoalescedEntryBytes;
+    if (at + kCoalescedEntryBytes > frame.size) {
+      return;
+    }
+    ethernet::Frame one;
+    one.storage.assign(frame.storage.begin(), frame.storage.begin() + kAtaBytes);
+    std::copy_n(frame.storage.begin() + static_cast<std::ptrdiff_t>(at), 4,
+                one.storage.begin() + 20);
+    std::copy_n(frame.storage.begin() + static_cast<std::ptrdiff_t>(at) + 4, 12,
+                one.storage.begin() + kHeaderBytes);
+    one.storage.resize(kMinimumFrameBytes);
+    one.size = kMinimumFrameBytes;
+    one.serial = frame.serial;
+    one.sender = frame.sender;
+    one.mangled = frame.mangled;
+    one.tainted = frame.tainted;
+    answered(one, now);
   }
 }
 

@@ -88,6 +88,7 @@ class Initiator {
   void send_part(Active& active, Part& part, Nanoseconds now);
   void send_coalesced(Active& active, Nanoseconds now);
   void send_probes(Active& active, Nanoseconds now);
+  void send_lists(std::int64_t what, Nanoseconds now);
   void send_garbage(std::int64_t what, Nanoseconds now);
   void send_frame(ethernet::FrameId id, std::size_t size, Nanoseconds now);
   void arm(Part& part, Nanoseconds now);
@@ -95,6 +96,8 @@ class Initiator {
   std::uint32_t new_tag();
   [[nodiscard]] bool tag_was_used(std::uint32_t tag) const;
 
+  bool answered(const ethernet::Frame& frame, Nanoseconds now);
+  void take_results(const ethernet::Frame& frame, Nanoseconds now);
   void part_answered(std::size_t at, std::size_t part, const ethernet::Frame& frame,
                      Nanoseconds now);
   [[nodiscard]] bool tainted(const ethernet::Frame& frame) const;

@@ -47,6 +47,8 @@ class Disk {
   }
   [[nodiscard]] std::uint32_t in_flight() const { return in_flight_; }
   [[nodiscard]] const target::engine::PersistentState& saved() const { return saved_; }
+  // Somebody removes the stored state.
+  void forget_saved() { saved_ = {}; }
   [[nodiscard]] std::uint64_t errors() const { return errors_; }
   [[nodiscard]] std::uint64_t torn() const { return torn_; }
   [[nodiscard]] std::uint64_t saves() const { return saves_; }
