@@ -1040,10 +1040,13 @@ void Judge::judge_ata_refusal(const AoeFrame& frame, const Request& request, std
   // With crc8x4 four bytes more must fit, and the largest read may not.
   const Session& own = tracker_.sessions()[session];
   const bool fits = target.limits_known && request.sectors <= target.sectors_per_command &&
-                    (own.off(kFeatureCrc) || request.sectors < target.sectors_per_command);
+                    (!own.on(kFeatureCrc) || request.sectors < target.sectors_per_command);
+  const bool perhaps_crc =
+      own.unknown(kFeatureCrc) && request.sectors == target.sectors_per_command;
   if (fits && whole && (argument || (ata && frame.ata_error() == kAtaErrorAbrt))) {
     note(
-        Rule::reply_limit_refused, Certainty::uncertain, frame, session,
+        Rule::reply_limit_refused, perhaps_crc ? Certainty::doubtful : Certainty::uncertain, frame,
+        session,
         [&request, &target] {
           return fmt::format("{} is refused, {} sectors are offered", request_text(request),
                              target.sectors_per_command);
