@@ -5,7 +5,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "conformance/deviants/model_link.h"
+#include "conformance/links/observer_link.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/judge.h"
 
@@ -20,6 +23,7 @@ constexpr size_t kJumboMtu = 9000;
 
 struct Bench {
   ModelLink link;
+  links::ObserverLink watched;
   TargetFacts facts;
   Context context;
 
@@ -35,8 +39,9 @@ struct Bench {
 
   Bench(const ModelConfig& config, const Deviant& deviant)
       : link(config, deviant),
+        watched(link, true),
         facts(known(link)),
-        context(link, facts, default_scratch(link.model().config.sectors), {1.0, true}) {
+        context(watched, facts, default_scratch(link.model().config.sectors), {1.0, true}) {
     context.shared().may_write = true;
     context.shared().restart = [this](Context::End) { link.restart(); };
     context.shared().restart_with_buffers = [this](uint64_t buffers) {
@@ -91,6 +96,57 @@ TEST(Cases, TheListIsSound) {
   EXPECT_FALSE(Registry::all().cases().empty());
 }
 
+// Whatever a case does to it: who watches has nothing to say against a target that conforms.
+std::string said_against(Bench& bench) {
+  std::string out;
+  for (const links::Observation& o : bench.watched.take()) {
+    if (o.side == observer::Side::target && o.verdict != observer::Verdict::info) {
+      out += to_string(o) + "\n";
+    }
+  }
+  return out;
+}
+
+// A finding at the level of a failure that shows what came, and not that nothing did.
+bool failed_by_bytes(const CaseResult& r) {
+  for (const Finding& f : r.findings) {
+    for (const ShownFrame& frame : f.frames) {
+      if (f.verdict == Verdict::fail && frame.sent == 0 && frame.role != FrameRole::barrier) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+struct Watched {
+  bool failed_by_bytes = false;  // by some case
+  bool said = false;             // by the observer, in some case
+};
+
+// Deviants that the suite fails by what they send and the observer does not, with what it lacks.
+const std::map<std::string, std::string>& observer_lacks() {
+  static const std::map<std::string, std::string> all{
+      {"ata-abort-only-once", "which codes are the vendor's: it is error 3 to 0xFF"},
+      {"ata-undefined-command-aoe-error", "which codes are the vendor's: it is error 1 to 0xFE"},
+      {"ata-undefined-command-df", "a target that has SET FEATURES may end it with a fault"},
+      {"ata-check-power-refused", "a command that identify does not claim may be refused"},
+      {"ata-flush-claimed-and-aborted", "the words of identify that claim each command"},
+      {"ata-flush-refused", "the words of identify that claim each command"},
+      {"ata-smart-claimed", "the words of identify that claim each command"},
+      {"coal-overtakes-writes", "the order in which the target took the write and the read"},
+      {"crc-bad-ones-are-remembered", "the reply to the damaged write: there is none"},
+      {"ext-empty-table-refused", "a target without extensions refuses tables, too"},
+      {"ext-refused-with-error-2", "a target without extensions refuses tables, too"},
+      {"ext-unknown-is-an-error", "a target without extensions refuses tables, too"},
+      {"mask-executes-masked-reserve", "the reply to the set that was locked out: there is none"},
+      {"padding-is-data", "the reply to the padded request: there is none"},
+      {"tag-forgets-writes-in-flight", "the moment at which a write reaches the disk"},
+      {"tag-reorders-overlapping-writes", "the order in which the target took the two writes"},
+  };
+  return all;
+}
+
 class EachCase : public testing::TestWithParam<const Case*> {};
 
 TEST_P(EachCase, PassesOnTheModel) {
@@ -98,6 +154,7 @@ TEST_P(EachCase, PassesOnTheModel) {
   Bench bench(c, conforming());
   const CaseResult r = run_case(bench.context, c);
   EXPECT_TRUE(r.verdict == Verdict::pass || r.verdict == Verdict::info) << told(r);
+  EXPECT_EQ(said_against(bench), "");
 }
 
 // A disk on which 28 bits do not reach the end: nothing is left out there.
@@ -109,6 +166,7 @@ TEST_P(EachCase, PassesOnALargeDisk) {
   EXPECT_TRUE(bench.context.shared().keeps_lba48);
   const CaseResult r = run_case(bench.context, c);
   EXPECT_TRUE(r.verdict == Verdict::pass || r.verdict == Verdict::info) << told(r);
+  EXPECT_EQ(said_against(bench), "");
 }
 
 // Durable writes that take 300 ms each, one after the other: slow is not wrong.
@@ -120,6 +178,7 @@ TEST_P(EachCase, PassesOnASlowDisk) {
   EXPECT_GE(bench.context.write_ns(), config.write_ns);
   const CaseResult r = run_case(bench.context, c);
   EXPECT_TRUE(r.verdict == Verdict::pass || r.verdict == Verdict::info) << told(r);
+  EXPECT_EQ(said_against(bench), "");
 }
 
 TEST_P(EachCase, IsFailedByItsDeviants) {
@@ -157,6 +216,40 @@ std::string test_name(const testing::TestParamInfo<const Case*>& info) {
     }
   }
   return name;
+}
+
+// Every deviant that the suite fails by its bytes is one that the observer speaks of, but for a
+// few.
+TEST(Observer, SaysSoTooOfWhatTheSuiteFailsByItsBytes) {
+  std::map<std::string, Watched> all;
+  for (const Case& c : Registry::all().cases()) {
+    for (const std::string& name : c.fails_on) {
+      const auto it = Registry::all().deviants().find(name);
+      ASSERT_NE(it, Registry::all().deviants().end()) << name;
+      Watched& watched = all[name];
+      if (watched.said && watched.failed_by_bytes) {
+        continue;
+      }
+      Bench bench(c, it->second);
+      watched.failed_by_bytes =
+          failed_by_bytes(run_case(bench.context, c)) || watched.failed_by_bytes;
+      watched.said = watched.said || !said_against(bench).empty();
+    }
+  }
+  size_t by_bytes = 0;
+  size_t exempt = 0;
+  for (const auto& [name, watched] : all) {
+    if (!watched.failed_by_bytes) {
+      continue;
+    }
+    ++by_bytes;
+    const bool lacks = observer_lacks().count(name) != 0;
+    exempt += lacks ? 1 : 0;
+    EXPECT_NE(watched.said, lacks)
+        << name << (lacks ? ": exempt, and spoken of" : ": the observer has nothing to say");
+  }
+  EXPECT_GT(by_bytes, 250U);
+  EXPECT_LE(exempt * 10, by_bytes) << "at most one of ten";
 }
 
 INSTANTIATE_TEST_SUITE_P(Suite, EachCase, testing::ValuesIn(all_cases()), test_name);

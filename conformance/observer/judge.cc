@@ -17,9 +17,10 @@ constexpr std::uint32_t kSectorsWhenZero = 2;       // a sector count of 0 in a 
 constexpr std::uint32_t kCrcBytes = 4;
 constexpr std::uint8_t kAtaFlagsReserved = 0xAC;
 constexpr std::uint32_t kListedMax = 256;
-constexpr std::uint32_t kSectorsOfUnseenWrite = 17;  // what fits a jumbo frame
-constexpr Nanoseconds kPauseNs = 450'000'000;        // 0.5 s, and to spare
-constexpr std::uint32_t kWrongOrderTold = 3;         // so many in a row are no accident
+constexpr std::uint32_t kSectorsOfUnseenWrite = 17;     // what fits a jumbo frame
+constexpr Nanoseconds kPauseNs = 450'000'000;           // 0.5 s, and to spare
+constexpr Nanoseconds kPauseTooLongNs = 1'500'000'000;  // three of them
+constexpr std::uint32_t kWrongOrderTold = 3;            // so many in a row are no accident
 constexpr std::uint64_t kGroupBit = std::uint64_t{1} << 40;
 
 // CCmd, MCmd, RCmd.
@@ -279,6 +280,43 @@ bool Judge::window_stops(const Request& request) const {
          session.newest_known && behind >= 0 && behind < static_cast<std::int32_t>(kTagWindow);
 }
 
+bool Judge::locked_out(const Request& request, std::uint32_t target) {
+  const AddressList& mask = state_of_target(target).mask;
+  return tracker_.complete() && mask.known && mask.edits_waiting == 0 &&
+         request.first_frame > mask.settled_frame && !mask.macs.empty() &&
+         !holds_mac(mask.macs, request.initiator);
+}
+
+Candidate::Kind Judge::kind_of_new(const Request& request) const {
+  const Session& session = tracker_.sessions()[request.session];
+  if ((session.features & kFeaturesTagInc) == 0) {
+    return Kind::written;
+  }
+  const bool sure = session.on(kFeatureTagIncLe) || session.on(kFeatureTagIncBe);
+  const auto behind =
+      static_cast<std::int32_t>(session.newest_tag - session.number_of(request.tag));
+  for (std::uint32_t i = request.older; i != kNone; i = tracker_.request(i).older) {
+    const Request& old = tracker_.request(i);
+    if (old.tag != request.tag || old.session != request.session || !is_write(old.ata_command) ||
+        old.command != kCommandAta || old.first_frame <= session.window_since) {
+      continue;
+    }
+    if (old.outcome == Outcome::good) {
+      return sure && session.newest_known && behind >= 0 &&
+                     behind < static_cast<std::int32_t>(kTagWindow)
+                 ? Kind::window_copy
+                 : Kind::failed;
+    }
+    if (old.outcome == Outcome::none) {
+      return Kind::failed;  // it waits, and nobody knows for what
+    }
+  }
+  const bool first = !session.newest_known || behind < 0;
+  const bool known =
+      sure && !tracker_.forgot_requests() && behind < static_cast<std::int32_t>(kTagWindow);
+  return first || known ? Kind::written : Kind::failed;
+}
+
 void Judge::on_runt(const AoeFrame& frame) {
   note(Rule::request_runt, Certainty::proven, frame, kNone, [&frame] {
     return fmt::format("{} bytes from {}: shorter than the header", frame.length,
@@ -531,9 +569,10 @@ void Judge::note_state_change_asked(const AoeFrame& frame, const Request& reques
     const std::uint64_t hash = text_hash(asked);
     for_each_target(request, [&](std::uint32_t index) {
       ConfigString& config = state_of_target(index).config;
-      config.possible.write(!held && frame.was_cut() ? Kind::wildcard
-                            : copy                   ? Kind::late_copy
-                                                     : Kind::written,
+      config.possible.write(locked_out(request, index) ? Kind::refused
+                            : !held && frame.was_cut() ? Kind::wildcard
+                            : copy                     ? Kind::late_copy
+                                                       : Kind::written,
                             hash, number);
       if (config.texts.size() < kTextsKept) {
         config.texts.emplace_back();
@@ -548,6 +587,9 @@ void Judge::note_state_change_asked(const AoeFrame& frame, const Request& reques
     return;
   }
   for_each_target(request, [&](std::uint32_t index) {
+    if (locked_out(request, index)) {
+      return;
+    }
     TargetState& target = state_of_target(index);
     AddressList& list = masks ? target.mask : target.reserve;
     if (request.to_all) {
@@ -708,7 +750,7 @@ void Judge::on_given_up(const Request& request) {
 
 // ---------------------------------------------------------------- replies
 
-void Judge::take_announcement(const AoeFrame& frame, TargetState& target) {
+void Judge::take_announcement(const AoeFrame& frame, std::uint32_t session, TargetState& target) {
   // It has started: lists may be empty now, limits and the disk others. What it says of itself
   // counts.
   target.mask = AddressList{};
@@ -716,20 +758,37 @@ void Judge::take_announcement(const AoeFrame& frame, TargetState& target) {
   target.limits_known = false;
   target.capacity_known = false;
   const auto number = static_cast<std::uint32_t>(frame.number);
-  target.config.possible.unseen_write(number);
+  if (tracker_.complete()) {  // kept, or lost whole, and never torn
+    target.config.possible.write(Kind::failed, text_hash(""), number);
+    target.config.possible.answered(number, number, true, Kind::failed);
+  } else {
+    target.config.possible.unseen_write(number);
+  }
   const std::uint32_t size = frame.holds(30, 2) ? frame.be16(30) : 0;
   if (frame.holds(kConfigStringOffset, size)) {
     const auto slice = frame.slice(kConfigStringOffset, size);
-    target.config.possible.read(
-        text_hash({reinterpret_cast<const char*>(slice.data()), slice.size()}), number, number);
+    const std::string_view told(reinterpret_cast<const char*>(slice.data()), slice.size());
+    const Reading reading = target.config.possible.read(text_hash(told), number, number);
+    if (reading.explanation > Explanation::hazard) {
+      note(Rule::reply_config_string, Certainty::suspect, frame, session, [told] {
+        return fmt::format("announces itself with \"{}\", which nobody set", printable(told));
+      });
+    }
   }
 }
 
 void Judge::judge_unasked(const AoeFrame& frame, std::uint32_t session, std::uint32_t target) {
   const bool to_group = (frame.destination & kGroupBit) != 0;
   if (frame.command() == kCommandConfig && frame.tag() == 0) {
+    if (!to_group && session != kNone && tracker_.sessions()[session].waiting != 0) {
+      note(
+          Rule::reply_unasked, Certainty::uncertain, frame, session,
+          [] { return std::string("a config reply with tag 0 to a host that waits for another"); },
+          "whether it is an announcement");
+      return;
+    }
     if (target != kNone) {
-      take_announcement(frame, state_of_target(target));
+      take_announcement(frame, session, state_of_target(target));
     }
     return;
   }
@@ -885,6 +944,10 @@ void Judge::on_reply(const AoeFrame& frame, Request* request, Session* session) 
     }
     return;  // or the reply to a request that the capture missed: it must not be judged by this one
   }
+  if (frame.source == frame.destination && seen.macs[0] != frame.source) {
+    note(Rule::reply_source, Certainty::proven, frame, s,
+         [&frame] { return fmt::format("from {}, which is who asked", mac_text(frame.source)); });
+  }
   TargetState& target = state_of_target(target_index);
   if (request->frame_bytes < fixed_argument_end(request->command) && !frame.has_error_flag()) {
     note(
@@ -899,6 +962,18 @@ void Judge::on_reply(const AoeFrame& frame, Request* request, Session* session) 
     return;
   }
   judge_access(frame, *request, s, target);
+  if (request->list_before != kNone && request->answers == 1 && !request->maybe) {
+    const Request& before = tracker_.request(request->list_before);
+    if (before.first_frame == request->first_frame && before.answers == 0) {
+      note(
+          Rule::reply_coalesced_order, Certainty::uncertain, frame, s,
+          [request, &before] {
+            return fmt::format("tag 0x{:08x} is answered before tag 0x{:08x}", request->tag,
+                               before.tag);
+          },
+          "whether the network changed the order, or lost a reply,");
+    }
+  }
   judge_reply_padding(frame, *request, s);
   switch (frame.command()) {
     case kCommandAta:
@@ -942,6 +1017,11 @@ void Judge::judge_access(const AoeFrame& frame, const Request& request, std::uin
     target.mask.known = tracker_.complete();  // somebody else has been at it: once is enough
   }
   if (request.command != kCommandAta || request.ata_command == kAtaIdentify) {
+    if (frame.has_error_flag() && frame.error() == kErrorReserved &&
+        (request.command != kCommandReserve || request.sub_command == 0)) {
+      note(Rule::reply_reserve_open, Certainty::proven, frame, session,
+           [&request] { return fmt::format("a {} gets error 6", request_text(request)); });
+    }
     return;
   }
   AddressList& reserve = target.reserve;
@@ -972,10 +1052,10 @@ void Judge::judge_ata_registers(const AoeFrame& frame, const Request& request,
                                 std::uint32_t session) {
   const std::uint8_t status = frame.ata_status();
   if (!good_ata(frame)) {
-    if ((status & kStatusErr) != 0 && frame.ata_error() == 0) {
+    if ((status & kStatusErr) != 0 && (frame.ata_error() == 0 || (status & kStatusDrdy) == 0)) {
       note(Rule::reply_ata_error, Certainty::proven, frame, session, [&frame, &request] {
-        return fmt::format("{}: status 0x{:02x}, error 0", request_text(request),
-                           frame.ata_status());
+        return fmt::format("{}: status 0x{:02x}, error 0x{:02x}", request_text(request),
+                           frame.ata_status(), frame.ata_error());
       });
     }
     return;
@@ -990,6 +1070,13 @@ void Judge::judge_ata_registers(const AoeFrame& frame, const Request& request,
                          request_text(request), frame.ata_status(), frame.ata_error(),
                          frame.ata_count());
     });
+  }
+  const bool copy = request.answers > 1 ? window_stops(request)
+                                        : is_write(request.ata_command) &&
+                                              kind_of_new(request) == Kind::window_copy;
+  if (copy && is_write(request.ata_command) && frame.ata_count() != 0) {
+    note(Rule::stale_count, Certainty::proven, frame, session,
+         [&frame] { return fmt::format("the reply to a copy has count {}", frame.ata_count()); });
   }
   const std::uint64_t mask = is_28_bit(request.ata_command) ? 0x0FFF'FFFF : ~std::uint64_t{0};
   if (ranged(request) && !request.ambiguous && (frame.lba48(28) & mask) != request.lba) {
@@ -1012,6 +1099,15 @@ void Judge::judge_ata_registers(const AoeFrame& frame, const Request& request,
 void Judge::judge_ata_refusal(const AoeFrame& frame, const Request& request, std::uint32_t session,
                               TargetState& target) {
   const std::uint8_t flags = request.head[0];
+  const bool by_argument = frame.has_error_flag() && (frame.error() == kErrorUnknownCommand ||
+                                                      frame.error() == kErrorBadArgument);
+  if (undefined_ata(request.ata_command) && request.version_flags >> 4 == 1 && by_argument) {
+    note(Rule::reply_undefined_command, Certainty::proven, frame, session, [&frame, &request] {
+      return fmt::format("ATA command 0x{:02x} gets error {} instead of ABRT", request.ata_command,
+                         frame.error());
+    });
+    return;
+  }
   const bool plain = ranged(request) && request.version_flags >> 4 == 1 &&
                      (flags & (kAtaFlagsReserved | 0x10)) == 0 &&
                      ((flags & kAtaExtended) != 0) == !is_28_bit(request.ata_command) &&
@@ -1019,6 +1115,21 @@ void Judge::judge_ata_refusal(const AoeFrame& frame, const Request& request, std
                      request.sectors != 0 && !request.maybe;
   const bool inside =
       target.capacity_known && request.lba + request.sectors <= target.capacity_sectors;
+  const bool asks_beyond =
+      plain && target.capacity_known && target.limits_known &&
+      request.sectors < target.sectors_per_command &&
+      request.frame_bytes >=
+          kAtaDataOffset + (is_write(request.ata_command) ? request.sectors * kSectorBytes : 0) &&
+      request.lba + request.sectors > target.capacity_sectors;
+  if (asks_beyond && by_argument) {
+    note(
+        Rule::reply_past_end, Certainty::uncertain, frame, session,
+        [&frame, &request, &target] {
+          return fmt::format("{} gets error {} instead of IDNF, the disk has {} sectors",
+                             request_text(request), frame.error(), target.capacity_sectors);
+        },
+        "the limit at that time");
+  }
   if (!plain || !inside) {
     return;
   }
@@ -1159,6 +1270,12 @@ void Judge::judge_identify(const AoeFrame& frame, std::uint32_t session, TargetS
       return fmt::format("{} sectors in words 100-103, {} in words 60-61", sectors, low);
     });
   }
+  const std::uint64_t hash = hash_bytes(identify.data(), identify.size(), 3);
+  if (target.identify_hash != 0 && target.identify_hash != hash && target.capacity_known) {
+    note(Rule::reply_identify_same, Certainty::suspect, frame, session,
+         [] { return std::string("it is not what identify said before"); });
+  }
+  target.identify_hash = hash;
   see(Needs::identify);
   target.capacity_known = true;
   target.capacity_sectors = sectors;
@@ -1208,7 +1325,9 @@ void Judge::judge_reply_padding(const AoeFrame& frame, const Request& request,
       break;
     }
     default:
-      return;
+      if (!frame.has_error_flag() || frame.command() >= 0xF0) {
+        return;
+      }
   }
   // Zero, or what the sender itself had there; a whole frame sent back is an echo.
   const bool echo = frame.wire_length == request.frame_bytes;
@@ -1467,6 +1586,16 @@ void Judge::judge_reply_mask(const AoeFrame& frame, const Request& request, std:
                          count);
     });
   }
+  const bool no_reason =
+      !edits ||
+      (merror == kMaskBadDirective && bad_at == kNone && asked &&
+       argument->size() >= 4 + std::size_t{8} * static_cast<std::uint8_t>((*argument)[3]));
+  if (merror != 0 && no_reason) {
+    note(Rule::reply_mask_bad, Certainty::proven, frame, session, [merror, edits] {
+      return fmt::format("MError {} in the reply to {}", merror,
+                         edits ? "an edit without a bad directive" : "a read");
+    });
+  }
   if (merror != 0) {
     // Those before it stayed applied, the rest are not; the list itself is not told.
     mask.known = settled && asked && edits;
@@ -1553,6 +1682,13 @@ void Judge::judge_reply_reserve(const AoeFrame& frame, const Request& request,
       note(Rule::reply_reserve_force, Certainty::proven, frame, session,
            [&frame] { return fmt::format("a force set is refused with error {}", frame.error()); });
     }
+    if (settled && request.sub_command == kReserveSet && !holder && asked_well &&
+        frame.error() == kErrorBadArgument) {
+      note(Rule::reply_reserve_set, Certainty::suspect, frame, session, [&reserve] {
+        return fmt::format("reserved for {}: a set gets error 2 instead of 6",
+                           list_text(reserve.macs));
+      });
+    }
     if (settled && request.sub_command == kReserveSet && holder &&
         frame.error() == kErrorReserved) {
       note(Rule::reply_reserve_refused, Certainty::suspect, frame, session, [&reserve, &request] {
@@ -1582,6 +1718,20 @@ void Judge::judge_reply_reserve(const AoeFrame& frame, const Request& request,
       return;
     }
     told.push_back(frame.mac(at));
+  }
+  if (edits && !asked_well && argument != nullptr) {
+    const std::size_t carried = argument->size() < 2 ? 0 : (argument->size() - 2) / kMacBytes;
+    if (told.size() > carried) {
+      const bool padded = request.frame_bytes < kMinimumFrameBytes;
+      note(
+          Rule::reply_reserve_list, padded ? Certainty::uncertain : Certainty::proven, frame,
+          session,
+          [&told, carried] {
+            return fmt::format("{} addresses were sent, the reply says {}", carried,
+                               list_text(told));
+          },
+          "whether the wire padded the request");
+    }
   }
   const bool sets = edits && others == 0 && asked_well && !request.to_all;
   const std::vector<std::uint64_t>& expected = edits ? asked : reserve.macs;
@@ -1686,6 +1836,16 @@ void Judge::judge_congestion(const AoeFrame& frame, const Request& request, std:
           },
           "whether a probe with this id came before the capture");
     }
+    if (active && waited > kPauseTooLongNs && request.copies == 1 && pauses_waiting_ == 0 &&
+        pause_ended_ns_ < request.first_time_ns) {
+      note(
+          Rule::congestion_pause, Certainty::uncertain, frame, session,
+          [id, waited] {
+            return fmt::format("new id {}, answered only after {:.3f} s", printable(id),
+                               static_cast<double>(waited) / 1e9);
+          },
+          "whether another host's probe paused the target as well");
+    }
     pause_ended_ns_ = frame.time_ns;
     return;
   }
@@ -1715,7 +1875,12 @@ void Judge::write_seen(const AoeFrame& frame, const Request& request, Relation r
   const bool held = copy && request.outcome == Outcome::none &&
                     (own.on(kFeatureTagIncLe) || own.on(kFeatureTagIncBe));
   bool stale = false;
+  // A damaged write under crc8x4, and one of a host that is locked out, is never done.
+  const bool damaged = !frame.was_cut() && own.on(kFeatureCrc) &&
+                       frame.holds(request.argument_bytes, kCrcBytes) &&
+                       !crc_follows(frame, request.argument_bytes);
   for_each_target(request, [&](std::uint32_t target) {
+    const bool never = damaged || locked_out(request, target);
     for (std::uint32_t i = 0; i < request.sectors; ++i) {
       Sector& sector = disk_.obtain(target, request.lba + i);
       if (i >= hashes.size()) {
@@ -1723,7 +1888,10 @@ void Judge::write_seen(const AoeFrame& frame, const Request& request, Relation r
         continue;
       }
       if (!copy || again) {
-        sector.write(Kind::written, hashes[i], number);
+        sector.write(never  ? Kind::refused
+                     : copy ? Kind::written
+                            : kind_of_new(request),
+                     hashes[i], number);
         continue;
       }
       if (held) {

@@ -105,6 +105,7 @@ class Judge : public TrackerObserver {
     std::uint32_t buffers = 0;
     bool capacity_known = false;
     std::uint64_t capacity_sectors = 0;
+    std::uint64_t identify_hash = 0;
   };
   struct SessionState {
     bool tag_known = false;  // the next tag is promised
@@ -153,7 +154,7 @@ class Judge : public TrackerObserver {
 
   void judge_reply_header(const AoeFrame& frame, const Request* request, std::uint32_t session);
   void judge_unasked(const AoeFrame& frame, std::uint32_t session, std::uint32_t target);
-  void take_announcement(const AoeFrame& frame, TargetState& target);
+  void take_announcement(const AoeFrame& frame, std::uint32_t session, TargetState& target);
   void judge_access(const AoeFrame& frame, const Request& request, std::uint32_t session,
                     TargetState& target);
   void judge_reply_ata(const AoeFrame& frame, const Request& request, std::uint32_t session,
@@ -183,6 +184,11 @@ class Judge : public TrackerObserver {
   void check_sector(const AoeFrame& frame, const Request& request, std::uint32_t session,
                     std::uint32_t target, std::uint64_t lba, std::uint64_t value);
   [[nodiscard]] std::uint32_t target_of(const Request& request) const;
+  // What becomes of a new write's data, by its tag: under a tag promise one whose tag is remembered
+  // is answered and not performed.
+  [[nodiscard]] Candidate::Kind kind_of_new(const Request& request) const;
+  // The mask list, as far as it is certain, meets this request with silence: nothing of it is done.
+  [[nodiscard]] bool locked_out(const Request& request, std::uint32_t target);
   // Would the window let this copy of a write through? Only what is certain counts.
   [[nodiscard]] bool window_stops(const Request& request) const;
 

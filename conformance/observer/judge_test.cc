@@ -581,6 +581,41 @@ const std::vector<Provocation>& provocations() {
              .add(read_request(kAlice, 3, 5))
              .add(read_reply(kAlice, 3, 5, 'b'));
        }},
+      {Rule::reply_coalesced_order,
+       [](Scene& s) {
+         negotiate(s, kAlice, "coalesced_read", "COALESCED_READ");
+         Bytes b = read_request(kAlice, 1, 5);
+         b.push_back(1);
+         b.resize(b.size() + 16, 0);
+         put_be(b, 37, 2, 4);
+         b[52] = 1;
+         b.resize(60, 0);
+         s.add(b).add(read_reply(kAlice, 2, 0, 'a')).add(read_reply(kAlice, 1, 5, 'a'));
+       }},
+      {Rule::reply_identify_same,
+       [](Scene& s) {
+         Bytes b = identify_reply(kBob, 2, 100);
+         b[kAtaDataOffset + 20] = 'x';
+         s.add(ata(request(kAlice, kCommandAta, 1), 0, 0, 1, kAtaIdentify, 0))
+             .add(identify_reply(kAlice, 1, 100))
+             .add(ata(request(kBob, kCommandAta, 2), 0, 0, 1, kAtaIdentify, 0))
+             .add(b);
+       }},
+      {Rule::reply_reserve_open,
+       [](Scene& s) {
+         s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+             .add(error(config(reply(kAlice, kCommandConfig, 1), 0, ""), 6));
+       }},
+      {Rule::stale_count,
+       [](Scene& s) {
+         negotiate(s, kAlice, "tag_inc_be", "TAG_INC_BE");
+         Bytes b = write_reply(kAlice, 1, 5);
+         b[26] = 1;
+         s.add(write_request(kAlice, 1, 5, 'a'))
+             .add(write_reply(kAlice, 1, 5))
+             .add(write_request(kAlice, 1, 5, 'a'))
+             .add(b);
+       }},
   };
   return all;
 }

@@ -96,6 +96,8 @@ constexpr std::array<RuleFacts, kRuleCount> kRules{{
      "A reply repeats its request's LBA"},
     {Rule::reply_coalesced_lba, "reply-coalesced-lba", "COAL-EACH", Verdict::fail, Side::target,
      Needs::coalesced, "Each further read is answered under its own tag, with its own LBA"},
+    {Rule::reply_coalesced_order, "reply-coalesced-order", "COAL-ORDER", Verdict::fail,
+     Side::target, Needs::coalesced, "Further reads are answered in the order of the list"},
     {Rule::reply_undefined_command, "reply-undefined-command", "ATA-ABORT", Verdict::fail,
      Side::target, Needs::ata, "A command that ATA does not define is aborted"},
     {Rule::reply_write_short, "reply-write-short", "ATA-SHORT", Verdict::fail, Side::target,
@@ -110,6 +112,8 @@ constexpr std::array<RuleFacts, kRuleCount> kRules{{
      Needs::identify, "A range past the end is refused"},
     {Rule::reply_identify, "reply-identify", "ATA-CAPACITY", Verdict::fail, Side::target,
      Needs::identify, "The two capacities of identify agree"},
+    {Rule::reply_identify_same, "reply-identify-same", "ATA-IDENTIFY", Verdict::fail, Side::target,
+     Needs::identify, "Identify is the same for everybody"},
     {Rule::reply_crc, "reply-crc", "CRC-READ", Verdict::fail, Side::target, Needs::crc,
      "Under crc8x4 the check of header and data follows the data of a read"},
     {Rule::reply_crc_bad, "reply-crc-bad", "CRC-BAD", Verdict::fail, Side::target, Needs::crc,
@@ -158,6 +162,8 @@ constexpr std::array<RuleFacts, kRuleCount> kRules{{
      Needs::reserve, "A force set replaces the list whoever sends it"},
     {Rule::reply_reserve_command, "reply-reserve-command", "RES-COMMAND", Verdict::fail,
      Side::target, Needs::reserve, "An unknown RCmd gets error 2"},
+    {Rule::reply_reserve_open, "reply-reserve-open", "RES-OPEN", Verdict::fail, Side::target,
+     Needs::reserve, "While reserved, all but ATA commands, and identify, stay open to everybody"},
     {Rule::reply_table_malformed, "reply-table-malformed", "EXT-TABLE", Verdict::fail, Side::target,
      Needs::extensions, "The reply's table is well-formed"},
     {Rule::reply_table_changed, "reply-table-changed", "EXT-TABLE", Verdict::fail, Side::target,
@@ -190,6 +196,8 @@ constexpr std::array<RuleFacts, kRuleCount> kRules{{
      Needs::write_copy, "In plain AoE nothing stops a late copy of a write"},
     {Rule::stale_refused, "stale-refused", "TAG-DUP", Verdict::info, Side::target,
      Needs::write_copy, "A write whose tag is remembered is not performed again"},
+    {Rule::stale_count, "stale-count", "TAG-REPLY", Verdict::fail, Side::target, Needs::write_copy,
+     "The reply to a duplicate is a success with a sector count of 0"},
 }};
 
 constexpr bool in_order() {

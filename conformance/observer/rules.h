@@ -76,6 +76,7 @@ enum class Rule : std::uint8_t {
   reply_ata_error,
   reply_lba,
   reply_coalesced_lba,
+  reply_coalesced_order,
   reply_undefined_command,
   reply_write_short,
   reply_limit_served,
@@ -83,6 +84,7 @@ enum class Rule : std::uint8_t {
   reply_range_refused,
   reply_past_end,
   reply_identify,
+  reply_identify_same,
   reply_crc,
   reply_crc_bad,
   reply_buffer_count,
@@ -106,6 +108,7 @@ enum class Rule : std::uint8_t {
   reply_reserve_set,
   reply_reserve_force,
   reply_reserve_command,
+  reply_reserve_open,
   reply_table_malformed,
   reply_table_changed,
   reply_table_order,
@@ -122,6 +125,7 @@ enum class Rule : std::uint8_t {
   stale_executed,
   stale_executed_plain,
   stale_refused,
+  stale_count,
   count,
 };
 

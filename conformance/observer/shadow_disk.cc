@@ -91,7 +91,7 @@ void Sector::answered(std::uint32_t begin, std::uint32_t end, bool good, Kind ki
     own->kind = kind;
     return;
   }
-  if (own->kind == Kind::late_copy || own->kind == Kind::window_copy) {
+  if (own->kind == Kind::late_copy || own->kind == Kind::window_copy || own->kind == Kind::failed) {
     return;  // performed or not, it was answered: what else may be there, may still be
   }
   for (Candidate& c : candidates_) {

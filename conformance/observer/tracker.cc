@@ -458,7 +458,7 @@ void Tracker::describe(const AoeFrame& frame, Request& out) {
                                plain_end > kAoeHeaderEnd ? plain_end - kAoeHeaderEnd : 0, seed);
 }
 
-void Tracker::admit(const AoeFrame& frame, Request& candidate) {
+std::uint32_t Tracker::admit(const AoeFrame& frame, Request& candidate) {
   Request* known = find_request(candidate.initiator, candidate.vlan, candidate.shelf,
                                 candidate.slot, candidate.tag, kAnyCommand);
   if (known != nullptr && known->fingerprint == candidate.fingerprint &&
@@ -477,7 +477,7 @@ void Tracker::admit(const AoeFrame& frame, Request& candidate) {
       for (TrackerObserver* observer : observers_) {
         observer->on_request(frame, *known, relation, nullptr);
       }
-      return;
+      return static_cast<std::uint32_t>(known - requests_.data());
     }
     candidate.repeats = true;
     candidate.since_frame = known->since_frame;
@@ -500,9 +500,11 @@ void Tracker::admit(const AoeFrame& frame, Request& candidate) {
   for (TrackerObserver* observer : observers_) {
     observer->on_request(frame, requests_[index], relation, earlier);
   }
+  return index;
 }
 
-void Tracker::take_coalesced(const AoeFrame& frame, const Request& head, bool maybe) {
+void Tracker::take_coalesced(const AoeFrame& frame, const Request& head, std::uint32_t before,
+                             bool maybe) {
   if (!frame.holds(kCoalescedCountOffset, 1)) {
     return;
   }
@@ -534,7 +536,8 @@ void Tracker::take_coalesced(const AoeFrame& frame, const Request& head, bool ma
     child.first_frame = child.last_frame = child.since_frame = frame.number;
     child.first_time_ns = child.last_time_ns = frame.time_ns;
     sector_count_ = 0;
-    admit(frame, child);
+    child.list_before = before;
+    before = admit(frame, child);
   }
 }
 
@@ -547,11 +550,11 @@ void Tracker::take_request(const AoeFrame& frame) {
     return;
   }
   give_up_old(sessions_[candidate.session], frame.time_ns);
-  admit(frame, candidate);
+  const std::uint32_t head = admit(frame, candidate);
   const Session& session = sessions_[candidate.session];
   if (candidate.command == kCommandAta && is_read(candidate.ata_command) &&
       !session.off(kFeatureCoalescedRead)) {
-    take_coalesced(frame, candidate, !session.on(kFeatureCoalescedRead));
+    take_coalesced(frame, candidate, head, !session.on(kFeatureCoalescedRead));
   }
   follow_window(frame, candidate);
   unsettle_all_features(frame, candidate);

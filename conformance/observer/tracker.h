@@ -29,7 +29,7 @@ inline constexpr Nanoseconds kGiveUpNs = 30'000'000'000;
 
 // How often one tag of one session is kept in the index: a tag that is used again and again must
 // not make finding it slow.
-inline constexpr std::uint32_t kSameTagKept = 4;
+inline constexpr std::uint32_t kSameTagKept = 16;
 
 enum class Outcome : std::uint8_t {
   none,     // no answer seen
@@ -87,7 +87,8 @@ struct Request {
   std::uint32_t frame_bytes = 0;
   // Bytes 24 to 59: what a target may rightly send back as padding. Zero where there were none.
   std::array<std::uint8_t, kMinimumFrameBytes - kAoeHeaderEnd> head{};
-  std::uint32_t note = kNone;  // free for an observer
+  std::uint32_t list_before = kNone;  // of a further read: the one before it in its list
+  std::uint32_t note = kNone;         // free for an observer
 };
 
 struct Target {
@@ -195,14 +196,14 @@ class Tracker {
  private:
   void take_request(const AoeFrame& frame);
   void take_reply(AoeFrame& frame);
-  void take_coalesced(const AoeFrame& frame, const Request& head, bool maybe);
+  void take_coalesced(const AoeFrame& frame, const Request& head, std::uint32_t before, bool maybe);
   void take_write_list(const AoeFrame& frame);
   void measure_write_list(AoeFrame& frame, const Request* request, const Session* session);
   void unsettle_features(const AoeFrame& frame, const Request& request, Session& session);
   void unsettle_all_features(const AoeFrame& frame, const Request& request);
   void follow_window(const AoeFrame& frame, const Request& request);
   void announced(const AoeFrame& frame);
-  void admit(const AoeFrame& frame, Request& candidate);
+  std::uint32_t admit(const AoeFrame& frame, Request& candidate);
   void hash_sectors(const AoeFrame& frame, std::uint32_t sectors);
   void describe(const AoeFrame& frame, Request& out);
   void apply_negotiation(const AoeFrame& frame, const Request& request, Session& session);
