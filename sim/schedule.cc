@@ -68,6 +68,7 @@ constexpr std::array kInitiatorKinds{
     Name<InitiatorKind>{InitiatorKind::aoede, "aoede"},
     Name<InitiatorKind>{InitiatorKind::linux_, "linux"},
     Name<InitiatorKind>{InitiatorKind::hostile, "hostile"},
+    Name<InitiatorKind>{InitiatorKind::library, "library"},
 };
 constexpr std::array kTagModes{
     Name<TagMode>{TagMode::none, "none"},

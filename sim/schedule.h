@@ -111,6 +111,7 @@ enum class InitiatorKind : std::uint8_t {
   aoede,    // negotiates, repeats a request under the SAME tag
   linux_,   // the Linux driver's shape: repeats under a NEW tag, split in two; no extensions
   hostile,  // sends anything
+  library,  // conformance/initiator, as people use it
 };
 enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
 

@@ -9,13 +9,15 @@
 namespace sim {
 namespace {
 
-enum class Profile : std::uint8_t { plain, aoede, hostile, corrupt };
+// library is aoede with conformance/initiator in the place of the simulator's own initiators.
+enum class Profile : std::uint8_t { plain, aoede, hostile, corrupt, library };
 
-constexpr std::array<std::pair<std::string_view, Profile>, 4> kProfiles{{
+constexpr std::array<std::pair<std::string_view, Profile>, 5> kProfiles{{
     {"plain", Profile::plain},
     {"aoede", Profile::aoede},
     {"hostile", Profile::hostile},
     {"corrupt", Profile::corrupt},
+    {"library", Profile::library},
 }};
 
 constexpr std::uint64_t kRare = 3'000;
@@ -311,6 +313,11 @@ RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
   if (profile == Profile::hostile) {
     run.schedule.initiators.push_back(
         draw_initiator(seed, hosts, InitiatorKind::hostile, profile, run.schedule.settings, false));
+  }
+  if (profile == Profile::library) {
+    for (InitiatorSpec& spec : run.schedule.initiators) {
+      spec.kind = spec.kind == InitiatorKind::aoede ? InitiatorKind::library : spec.kind;
+    }
   }
   draw_host_events(run.schedule, seed);
   if (with_lists) {

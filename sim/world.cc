@@ -72,10 +72,16 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
     return std::find(known.begin(), known.end(), version) != known.end();
   };
   for (std::size_t i = 0; i < schedule.initiators.size(); ++i) {
-    initiators_.push_back(std::make_unique<clients::Initiator>(
-        static_cast<std::uint32_t>(i + 1), schedule.initiators[i],
-        clients::Surroundings{settings_, queue_, network_, sectors_, findings_, tracer_, coverage_,
-                              oldest_read, known_damage}));
+    const auto host = static_cast<std::uint32_t>(i + 1);
+    const InitiatorSpec& spec = schedule.initiators[i];
+    const clients::Surroundings surroundings{settings_, queue_,      network_,
+                                             sectors_,  findings_,   tracer_,
+                                             coverage_, oldest_read, known_damage};
+    if (spec.kind == InitiatorKind::library) {
+      initiators_.push_back(std::make_unique<clients::Library>(host, spec, surroundings));
+    } else {
+      initiators_.push_back(std::make_unique<clients::Initiator>(host, spec, surroundings));
+    }
   }
 }
 

@@ -13,6 +13,7 @@
 #include "sim/checkers/reference.h"
 #include "sim/checkers/sector_register.h"
 #include "sim/clients/initiator.h"
+#include "sim/clients/library.h"
 #include "sim/coverage.h"
 #include "sim/disk/disk.h"
 #include "sim/ethernet/network.h"
@@ -130,7 +131,7 @@ class World final : private target::shell::Clock,
   checkers::SectorRegister sectors_;
   checkers::Reference reference_;
   Coverage coverage_;
-  std::vector<std::unique_ptr<clients::Initiator>> initiators_;
+  std::vector<std::unique_ptr<clients::Client>> initiators_;
 
   TargetDisk target_disk_{*this};
   TargetStore target_store_{*this};

@@ -3,10 +3,10 @@
 // negotiating, sizing, ready; checking asks a session that was ready whether it is still there.
 //
 // Eras. A tag window knows its own 32,768 tags. When this initiator can no longer be sure that
-// every copy of what it sent is known to the target's window (a new session, a request given up,
-// one that is cut in smaller pieces), it leaps ahead by more than a window: the first write of the
-// new era pushes every older copy behind the window, where the target drops it. What is still
-// outstanding is asked for again under tags of the new era.
+// every copy of what it sent is known to the target's window (a new session, a write given up or
+// failed, one that is cut in smaller pieces), it leaps ahead by more than a window: the first write
+// of the new era pushes every older copy behind the window, where the target drops it. What is
+// still outstanding is asked for again under tags of the new era.
 
 #include "conformance/initiator/initiator.h"
 
@@ -267,6 +267,7 @@ uint32_t Initiator::slot_of(uint32_t serial) const {
 
 void Initiator::begin_era() {
   ++counters_.eras;
+  era_due_ = false;
   next_serial_ += kEraLeap;
   for (Slot& slot : slots_) {
     if (slot.used) {
@@ -856,6 +857,9 @@ void Initiator::malformed(uint32_t index) {
 
 void Initiator::fail(uint32_t index, Result result) {
   OpenJob& open = jobs_[slots_[index].job];
+  // A write that was not performed is not in the window: whatever copy of it is on its way would
+  // be.
+  era_due_ = era_due_ || open.job.kind == Kind::write;
   if (open.result == Result::done) {
     open.result = result;
   }
@@ -874,6 +878,7 @@ void Initiator::finish_slot(uint32_t index) {
   free_slots_.push_back(index);
   --outstanding_;
   OpenJob& open = jobs_[job];
+  writes_outstanding_ -= open.job.kind == Kind::write ? 1 : 0;
   --open.requests;
   if (open.requests == 0 && open.next_sector >= open.job.sectors) {
     finish_job(job);
@@ -936,6 +941,9 @@ void Initiator::run(int64_t now_ns) {
   }
   timers(now_ns);
   if (phase_ == Phase::ready) {
+    if (era_due_) {
+      begin_era();
+    }
     pump(now_ns);
     if (control_.open && !control_.sent) {  // a check came in between
       send_control(now_ns);
@@ -978,7 +986,6 @@ void Initiator::timers(int64_t now_ns) {
     return;
   }
   int64_t earliest = INT64_MAX;
-  bool gave_up_write = false;
   bool too_large = false;
   Path& path = paths_[path_];
   for (uint32_t i = 0; i < slots_.size(); ++i) {
@@ -987,7 +994,6 @@ void Initiator::timers(int64_t now_ns) {
       continue;
     }
     if (config_.give_up_ns > 0 && now_ns >= slot.first_sent_ns + config_.give_up_ns) {
-      gave_up_write = gave_up_write || kind_of(slot) == Kind::write;
       fail(i, Result::unknown);
       continue;
     }
@@ -1013,9 +1019,6 @@ void Initiator::timers(int64_t now_ns) {
     earliest = std::min(earliest, slot.overdue ? now_ns : slot.deadline_ns);
   }
   earliest_ns_ = earliest;
-  if (gave_up_write && phase_ == Phase::ready) {
-    begin_era();
-  }
   if (phase_ != Phase::ready) {
     return;
   }
@@ -1053,6 +1056,7 @@ void Initiator::pump(int64_t now_ns) {
     slot.first_sent_ns = now_ns;
     put_tag(slot, take_tag());
     ++outstanding_;
+    writes_outstanding_ += kind_of(slot) == Kind::write ? 1 : 0;
     ++jobs_[piece.job].requests;
     if (kind_of(slot) == Kind::flush) {
       jobs_[piece.job].writes_before = writes_done_;
@@ -1109,7 +1113,7 @@ bool Initiator::next_piece(Piece& piece, int64_t now_ns) {
       continue;
     }
     piece = {front.job, front.offset, std::min(front.sectors, most)};
-    if (!may_write(piece, now_ns)) {
+    if (!may_send(piece, now_ns)) {
       return false;
     }
     front.offset += piece.sectors;
@@ -1151,7 +1155,7 @@ bool Initiator::next_piece(Piece& piece, int64_t now_ns) {
     }
     piece = {unsent_.front(), open.next_sector,
              std::min<uint32_t>(open.job.sectors - open.next_sector, most)};
-    if (!may_write(piece, now_ns)) {
+    if (!may_send(piece, now_ns)) {
       return false;
     }
     open.next_sector += piece.sectors;
@@ -1163,8 +1167,28 @@ bool Initiator::next_piece(Piece& piece, int64_t now_ns) {
   return false;
 }
 
-bool Initiator::may_write(const Piece& piece, int64_t now_ns) {
+// Two requests for one sector, one of them a write, are never out together: repeated under other
+// tags, in another session or in pieces, they could change places.
+bool Initiator::waits_for_another(const Piece& piece) const {
   const Job& job = jobs_[piece.job].job;
+  if (job.kind == Kind::flush || (job.kind == Kind::read && writes_outstanding_ == 0)) {
+    return false;
+  }
+  const uint64_t lba = job.lba + piece.offset;
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+    if (!slot.used || (job.kind == Kind::read && kind_of(slot) != Kind::write)) {
+      return false;
+    }
+    const uint64_t other = jobs_[slot.job].job.lba + slot.offset;
+    return lba < other + slot.sectors && other < lba + piece.sectors;
+  });
+}
+
+bool Initiator::may_send(const Piece& piece, int64_t now_ns) {
+  const Job& job = jobs_[piece.job].job;
+  if (waits_for_another(piece)) {
+    return false;
+  }
   if (job.kind != Kind::write) {
     return true;
   }

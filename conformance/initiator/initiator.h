@@ -152,8 +152,9 @@ class Initiator {
 
   explicit Initiator(Config config);
 
-  // False when jobs_max jobs wait already; `job` is then untouched. Jobs that overlap and are
-  // outstanding together have no order.
+  // False when jobs_max jobs wait already; `job` is then untouched. Jobs that share sectors, one of
+  // them a write, are done in the order in which they were submitted: the later one is not sent
+  // before the earlier one is answered.
   bool submit(Job& job, int64_t now_ns);
   void on_frame(size_t path, BytesView frame, int64_t now_ns);
   // Sends what may be sent, repeats what is due.
@@ -268,7 +269,8 @@ class Initiator {
   void timers(int64_t now_ns);
   void pump(int64_t now_ns);
   bool next_piece(Piece& piece, int64_t now_ns);
-  bool may_write(const Piece& piece, int64_t now_ns);
+  bool may_send(const Piece& piece, int64_t now_ns);
+  bool waits_for_another(const Piece& piece) const;
   void build(Slot& slot);
   void send_slot(uint32_t slot, int64_t now_ns);
   void send_reads(const std::vector<uint32_t>& slots, int64_t now_ns);
@@ -296,6 +298,7 @@ class Initiator {
   unsigned sizing_ = 0;                  // sectors being tried
   bool table_big_endian_ = false;
   bool ask_everywhere_ = true;
+  bool era_due_ = false;
   bool overdue_left_ = false;  // the window did not let all repetitions through
   bool sizing_small_ = false;  // whether anything at all passes: a probe of one sector
 
@@ -316,6 +319,7 @@ class Initiator {
   std::vector<uint32_t> free_slots_;
   std::vector<uint32_t> by_tag_;  // serial modulo its size -> slot
   unsigned outstanding_ = 0;
+  unsigned writes_outstanding_ = 0;
   unsigned window_ = 1;  // requests that may be outstanding now
   unsigned window_max_ = 1;
   unsigned window_credit_ = 0;

@@ -58,6 +58,34 @@ bool all_zero(Bytes bytes) {
 
 }  // namespace
 
+void judge_read(const Surroundings& world, const std::string& what, std::uint64_t first_lba,
+                std::uint32_t sectors, checkers::Order asked, Bytes data) {
+  for (std::uint32_t i = 0; i < sectors; ++i) {
+    const std::uint64_t lba = first_lba + i;
+    const disk::Stamp found = disk::read_stamp(data.subspan(i * kSectorBytes, kSectorBytes), lba);
+    ++world.coverage.sectors_judged;
+    if (world.sectors.judge_read(found, lba, asked)) {
+      continue;
+    }
+    std::string held = "broken data";
+    if (found.state == disk::StampState::misplaced) {
+      held = fmt::format("the data of sector {}", found.lba);
+    } else if (found.state == disk::StampState::good && world.sectors.known(found.version)) {
+      const checkers::Write& write = world.sectors.write(found.version);
+      held = found.version == disk::kFormatted
+                 ? std::string("what was there before the first write")
+                 : fmt::format("an outdated write (host {} #{})", write.initiator, write.op);
+    }
+    const bool known = world.known_damage(lba, found.version);
+    world.findings.add(known ? checkers::Severity::known : checkers::Severity::safety,
+                       known ? "damage:stale-read" : "data:wrong-read",
+                       fmt::format("{}: sector {} holds {}", what, lba, held));
+    if (found.state == disk::StampState::good && world.sectors.known(found.version)) {
+      world.sectors.accept(found.version, lba);
+    }
+  }
+}
+
 Initiator::Initiator(std::uint32_t host, const InitiatorSpec& spec, Surroundings surroundings)
     : host_(host), spec_(spec), world_(std::move(surroundings)), ops_(spec.ops) {
   // No more than a frame carries, as any initiator does that knows its interface's MTU.
@@ -825,7 +853,8 @@ void Initiator::part_answered(std::size_t at, std::size_t part_at, const etherne
       world_.sectors.taint(part.lba + i);
     }
   } else if (!tainted(frame) && (active.kind == OpKind::read || active.kind == OpKind::coalesced)) {
-    judge_data(active, part, view.data().first(part.sectors * kSectorBytes));
+    judge_read(world_, fmt::format("{} #{}", spec_.name, active.op), part.lba, part.sectors,
+               active.asked, view.data().first(part.sectors * kSectorBytes));
   } else if (active.kind == OpKind::write) {
     world_.sectors.write_done(active.version, part.lba, part.sectors, world_.oldest_read());
   } else if (active.kind == OpKind::negotiate) {
@@ -842,34 +871,6 @@ void Initiator::part_answered(std::size_t at, std::size_t part_at, const etherne
           fmt::format("{}: #{} failed although everything has healed", spec_.name, active.op));
     }
     finish(at, active.failed ? kFailed : kDone, now);
-  }
-}
-
-void Initiator::judge_data(const Active& active, const Part& part, Bytes data) {
-  for (std::uint32_t i = 0; i < part.sectors; ++i) {
-    const std::uint64_t lba = part.lba + i;
-    const disk::Stamp found = disk::read_stamp(data.subspan(i * kSectorBytes, kSectorBytes), lba);
-    ++world_.coverage.sectors_judged;
-    if (world_.sectors.judge_read(found, lba, active.asked)) {
-      continue;
-    }
-    std::string what = "broken data";
-    if (found.state == disk::StampState::misplaced) {
-      what = fmt::format("the data of sector {}", found.lba);
-    } else if (found.state == disk::StampState::good && world_.sectors.known(found.version)) {
-      const checkers::Write& write = world_.sectors.write(found.version);
-      what = found.version == disk::kFormatted
-                 ? std::string("what was there before the first write")
-                 : fmt::format("an outdated write (host {} #{})", write.initiator, write.op);
-    }
-    const bool known = world_.known_damage(lba, found.version);
-    world_.findings.add(
-        known ? checkers::Severity::known : checkers::Severity::safety,
-        known ? "damage:stale-read" : "data:wrong-read",
-        fmt::format("{} #{}: sector {} holds {}", spec_.name, active.op, lba, what));
-    if (found.state == disk::StampState::good && world_.sectors.known(found.version)) {
-      world_.sectors.accept(found.version, lba);
-    }
   }
 }
 

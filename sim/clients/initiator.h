@@ -34,25 +34,49 @@ struct Surroundings {
   std::function<bool(std::uint64_t lba, disk::Version version)> known_damage;
 };
 
-class Initiator {
+// What the world asks of whatever uses the target.
+class Client {
+ public:
+  Client() = default;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  virtual ~Client() = default;
+
+  virtual void start(Nanoseconds now) = 0;
+  // After everything has healed: reads everything (or one sector), and must succeed.
+  virtual void sweep(bool everything, Nanoseconds now) = 0;
+  virtual void receive(const ethernet::Frame& frame, Nanoseconds now) = 0;
+  virtual void on_timer(std::uint64_t arg, Nanoseconds now) = 0;
+  // This request was corrupted on its way: what answers it, or what travelled in it, proves
+  // nothing.
+  virtual void distrust(Bytes request) = 0;
+
+  [[nodiscard]] virtual bool idle() const = 0;
+  [[nodiscard]] virtual checkers::Order oldest_read() const = 0;
+  [[nodiscard]] virtual std::string unfinished() const = 0;
+  [[nodiscard]] virtual const InitiatorSpec& spec() const = 0;
+};
+
+// What a read found, against what it may find. what: who asked, for the finding.
+void judge_read(const Surroundings& world, const std::string& what, std::uint64_t lba,
+                std::uint32_t sectors, checkers::Order asked, Bytes data);
+
+class Initiator final : public Client {
  public:
   Initiator(std::uint32_t host, const InitiatorSpec& spec, Surroundings surroundings);
 
-  void start(Nanoseconds now);
-  // After everything has healed: reads everything (or one sector), and must succeed.
-  void sweep(bool everything, Nanoseconds now);
-  void receive(const ethernet::Frame& frame, Nanoseconds now);
-  void on_timer(std::uint64_t arg, Nanoseconds now);
-  // This request was corrupted on its way: what answers it, or what travelled in it, proves
-  // nothing.
-  void distrust(Bytes request);
+  void start(Nanoseconds now) override;
+  void sweep(bool everything, Nanoseconds now) override;
+  void receive(const ethernet::Frame& frame, Nanoseconds now) override;
+  void on_timer(std::uint64_t arg, Nanoseconds now) override;
+  void distrust(Bytes request) override;
 
-  [[nodiscard]] bool idle() const {
+  [[nodiscard]] bool idle() const override {
     return next_op_ == ops_.size() && active_.empty() && !waiting_;
   }
-  [[nodiscard]] checkers::Order oldest_read() const;
-  [[nodiscard]] std::string unfinished() const;
-  [[nodiscard]] const InitiatorSpec& spec() const { return spec_; }
+  [[nodiscard]] checkers::Order oldest_read() const override;
+  [[nodiscard]] std::string unfinished() const override;
+  [[nodiscard]] const InitiatorSpec& spec() const override { return spec_; }
 
  private:
   struct Part {
@@ -102,7 +126,6 @@ class Initiator {
                      Nanoseconds now);
   [[nodiscard]] bool tainted(const ethernet::Frame& frame) const;
   bool reply_fits(const Active& active, const Part& part, const ethernet::Frame& frame) const;
-  void judge_data(const Active& active, const Part& part, Bytes data);
   void take_negotiation(Bytes frame);
   void take_announcement(const View& view, Nanoseconds now);
   void complain(const char* signature, const std::string& text);
