@@ -311,6 +311,48 @@ TEST(Initiator, ARestartThatNobodyAnnouncesIsNoticedBeforeTheNextWriteAfterAPaus
   EXPECT_FALSE(wire.target.sessions[kOwn].window_empty);
 }
 
+// The target says no; a copy of the same write comes when a newer one was acknowledged.
+TEST(Initiator, ACopyOfAWriteThatFailedComesTooLate) {
+  TestWire wire(config_with("tag_inc_be"), model_with());
+  ASSERT_TRUE(wire.until_ready());
+  Bytes old;
+  wire.on_way_to_target = [&](Bytes& f) {
+    if (get(f, F::ata_command) == observer::ata::write_ext && old.empty()) {
+      old = f;
+      wire.target.reserved = {kOwnToo};
+    }
+    return true;
+  };
+  wire.submit(Kind::write, 8, 1, 0x11);
+  ASSERT_TRUE(wire.until_done(1));
+  ASSERT_EQ(wire.done[0].result, Result::refused);
+  wire.target.reserved.clear();
+  wire.submit(Kind::write, 8, 1, 0x22);
+  ASSERT_TRUE(wire.until_done(2));
+  wire.inject_to_target(old, kMs);
+  wire.run_for(kSec);
+  EXPECT_EQ(wire.target.read_sector(8), Bytes(512, 0x22));
+}
+
+TEST(Initiator, JobsThatShareSectorsKeepTheirOrder) {
+  TestWire wire(config_with("coalesced_read"), model_with());
+  ASSERT_TRUE(wire.until_ready());
+  wire.seen.clear();
+  wire.submit(Kind::write, 8, 2, 0x11);
+  wire.submit(Kind::write, 9, 2, 0x22);
+  wire.submit(Kind::read, 10, 1);
+  wire.turn();
+  EXPECT_EQ(wire.initiator.outstanding(), 1U);
+  ASSERT_TRUE(wire.until_done(3));
+  EXPECT_EQ(wire.done[2].data, Bytes(512, 0x22));
+  EXPECT_EQ(wire.target.read_sector(9), Bytes(512, 0x22));
+  // Reads wait for nobody but writes.
+  wire.submit(Kind::read, 8, 2);
+  wire.submit(Kind::read, 8, 2);
+  wire.turn();
+  EXPECT_EQ(wire.initiator.outstanding(), 2U);
+}
+
 TEST(Initiator, AForgedAnnouncementCostsAQuestionAndNotTheSession) {
   for (const char* features : {"tag_inc_be", "tag_inc_be,crc8x4", "crc8x4"}) {
     TestWire wire(config_with(features), model_with());
