@@ -236,6 +236,8 @@ bool replay_death(const std::string& path, const Schedule& schedule) {
 }
 
 constexpr std::uint64_t kHashSeeds = 40;
+// Its runs are the initiator's as much as the simulator's: what it waits for may change any day.
+constexpr std::string_view kUnhashedProfile = "library";
 
 }  // namespace
 
@@ -343,6 +345,9 @@ int shrink_command(const std::string& path, std::optional<std::uint64_t> seed,
 int check_hashes(const std::string& path, bool bless) {
   std::string text;
   for (const std::string_view profile : profiles()) {
+    if (profile == kUnhashedProfile) {
+      continue;
+    }
     for (std::uint64_t seed = 0; seed < kHashSeeds; ++seed) {
       const RandomRun random = make_random(seed, profile);
       World world(random.schedule, random.swarm);
@@ -366,7 +371,7 @@ int check_hashes(const std::string& path, bool bless) {
       return kExitNotDeterministic;
     }
   }
-  fmt::print("{} hashes as kept\n", kHashSeeds * profiles().size());
+  fmt::print("{} hashes as kept\n", kHashSeeds * (profiles().size() - 1));
   return kExitGood;
 }
 
