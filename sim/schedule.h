@@ -116,29 +116,30 @@ enum class InitiatorKind : std::uint8_t {
 enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
 
 // Every setting has a name in the .sim text, a default, and is an integer.
-#define AOE_SIM_SETTINGS(X)                                                          \
-  X(sectors, 128) /* of the export */                                                \
-  X(mtu, 1500)    /* bytes after the Ethernet header */                              \
-  X(pad_to_60, 1) /* a real wire pads, veth does not */                              \
-  X(link_latency_ns, 10'000)                                                         \
-  X(link_ns_per_byte, 8) /* 8: a gigabit per second */                               \
-  X(queue_bytes, 65'536) /* before each link: what does not fit is lost */           \
-  X(buffer_count, 32)    /* the target's receive buffer, frames */                   \
-  X(wake_ns, 2'000)      /* from a frame's arrival to the target's look */           \
-  X(disk_read_ns, 80'000)                                                            \
-  X(disk_write_ns, 120'000)                                                          \
-  X(disk_flush_ns, 300'000)                                                          \
-  X(read_only, 0)                                                                    \
-  X(volatile_write_cache, 0)                                                         \
-  X(behind_window_perform, 0)                                                        \
-  X(reset_on_config_write, 0)                                                        \
-  X(extensions, 1)                                                                   \
-  X(persist, 0)                                                                      \
-  X(initiators_max, 64)                                                              \
-  X(operations_max, 512)                                                             \
-  X(target_clock_ppm, 0)                                                             \
-  X(target_clock_offset_ns, 0)                                                       \
-  X(tie, 0)                    /* permutes events of one instant; 0: as they came */ \
+#define AOE_SIM_SETTINGS(X)                                                             \
+  X(sectors, 128) /* of the export */                                                   \
+  X(mtu, 1500)    /* bytes after the Ethernet header */                                 \
+  X(pad_to_60, 1) /* a real wire pads, veth does not */                                 \
+  X(link_latency_ns, 10'000)                                                            \
+  X(link_ns_per_byte, 8) /* 8: a gigabit per second */                                  \
+  X(queue_bytes, 65'536) /* before each link: what does not fit is lost */              \
+  X(buffer_count, 32)    /* the target's receive buffer, frames */                      \
+  X(wake_ns, 2'000)      /* from a frame's arrival to the target's look */              \
+  X(disk_read_ns, 80'000)                                                               \
+  X(disk_write_ns, 120'000)                                                             \
+  X(disk_flush_ns, 300'000)                                                             \
+  X(read_only, 0)                                                                       \
+  X(volatile_write_cache, 0)                                                            \
+  X(synced_in_groups, 0) /* a write is durable, and done, with the sync of its group */ \
+  X(behind_window_perform, 0)                                                           \
+  X(reset_on_config_write, 0)                                                           \
+  X(extensions, 1)                                                                      \
+  X(persist, 0)                                                                         \
+  X(initiators_max, 64)                                                                 \
+  X(operations_max, 512)                                                                \
+  X(target_clock_ppm, 0)                                                                \
+  X(target_clock_offset_ns, 0)                                                          \
+  X(tie, 0)                    /* permutes events of one instant; 0: as they came */    \
   X(limit_ns, 300'000'000'000) /* progress: everything is done by then */
 
 struct Settings {

@@ -118,6 +118,8 @@ void draw_settings(Settings& settings, std::uint64_t seed) {
   settings.wake_ns = one_in("set.wake", 4) ? 300'000 : 2'000;
   settings.queue_bytes = one_in("set.queue", 4) ? 10'000 : 65'536;
   settings.volatile_write_cache = one_in("set.cache", 3) ? 1 : 0;
+  // As an image on the page cache; else as one opened with O_DSYNC.
+  settings.synced_in_groups = settings.volatile_write_cache == 0 && one_in("set.groups", 2) ? 1 : 0;
   settings.reset_on_config_write = one_in("set.reset-on", 3) ? 1 : 0;
   settings.persist = one_in("set.persist", 3) ? 1 : 0;
   settings.read_only = one_in("set.read-only", 24) ? 1 : 0;

@@ -55,11 +55,14 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
       sectors_(static_cast<std::uint64_t>(settings_.sectors)),
       reference_(settings_, ethernet::Network::mac_of(kTargetHost), findings_),
       known_stale_(static_cast<std::size_t>(settings_.sectors)) {
-  sectors_.set_volatile(settings_.volatile_write_cache != 0);
   any_joins_ = std::any_of(schedule.initiators.begin(), schedule.initiators.end(),
                            [](const InitiatorSpec& spec) {
                              return spec.joins != 0 || spec.kind == InitiatorKind::hostile;
                            });
+  using Keeps = checkers::SectorRegister::Keeps;
+  sectors_.keep_for_crash(settings_.volatile_write_cache != 0 ? Keeps::until_flush
+                          : settings_.synced_in_groups != 0   ? Keeps::until_done
+                                                              : Keeps::nothing);
   const auto oldest_read = [this] {
     checkers::Order oldest = checkers::kNever;
     for (const auto& each : initiators_) {
@@ -250,8 +253,9 @@ void World::crash(std::int64_t choice) {
   tracer_.emit({.time = now_, .kind = TraceKind::crash, .amount = choice});
   disk_.crash(choice, now_, [this](std::uint64_t lba, bool unfinished) {
     const disk::Stamp left = disk::read_stamp(disk_.sector(lba), lba);
-    const bool allowed =
-        sectors_.judge_crash(left, lba, unfinished, settings_.volatile_write_cache != 0);
+    const bool allowed = sectors_.judge_crash(
+        left, lba, unfinished,
+        settings_.volatile_write_cache != 0 || settings_.synced_in_groups != 0);
     // Where a stale write came between, the register cannot say what is durable.
     if (!allowed && known_stale_[lba].empty()) {
       findings_.add(
@@ -275,11 +279,16 @@ void World::crash(std::int64_t choice) {
 void World::start_target() {
   tracer_.emit({.time = now_, .kind = TraceKind::restart});
   reference_.start(disk_.saved());
+  using target::shell::WriteDurability;
+  commit_.emplace(target_disk_, settings_.volatile_write_cache != 0 ? WriteDurability::by_flush
+                                : settings_.synced_in_groups != 0
+                                    ? WriteDurability::synced_in_groups
+                                    : WriteDurability::as_written);
   shell_ = std::make_unique<target::shell::Shell>(
       engine_config(settings_, disk_.saved()), target::shell::Surroundings{.clock = *this,
                                                                            .intake = *this,
                                                                            .sender = *this,
-                                                                           .disk = target_disk_,
+                                                                           .disk = *commit_,
                                                                            .store = &target_store_,
                                                                            .witness = this});
   frame_handed_in_ = false;

@@ -21,6 +21,7 @@
 #include "sim/faults.h"
 #include "sim/schedule.h"
 #include "sim/trace.h"
+#include "target/shell/group_commit.h"
 #include "target/shell/shell.h"
 
 namespace sim {
@@ -135,7 +136,8 @@ class World final : private target::shell::Clock,
 
   TargetDisk target_disk_{*this};
   TargetStore target_store_{*this};
-  std::unique_ptr<target::shell::Shell> shell_;  // nullptr: the target is down
+  std::optional<target::shell::GroupCommit> commit_;  // over target_disk_, as long as the shell
+  std::unique_ptr<target::shell::Shell> shell_;       // nullptr: the target is down
   target::engine::Counters counters_;
   std::deque<ethernet::FrameId> ring_;
   bool frame_handed_in_ = false;

@@ -66,7 +66,12 @@ void SectorRegister::write_done(Version version, std::uint64_t lba, std::uint32_
     if (gone) {
       continue;
     }
-    supersede(sector, asked, now, oldest_read, keep_for_crash_);
+    supersede(sector, asked, now, oldest_read, keeps_ != Keeps::nothing);
+    if (keeps_ == Keeps::until_done) {
+      for (Value& old : sector.values) {
+        old.durably_superseded = old.durably_superseded || old.done < asked;
+      }
+    }
   }
 }
 

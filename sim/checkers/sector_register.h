@@ -35,7 +35,11 @@ enum class ApplyVerdict : std::uint8_t {
 
 class SectorRegister {
  public:
+  // What comes back after a crash, and is kept for that: values until a flush, or until what was
+  // written over them is done.
+  enum class Keeps : std::uint8_t { nothing, until_flush, until_done };
   explicit SectorRegister(std::uint64_t sectors);
+  void keep_for_crash(Keeps keeps) { keeps_ = keeps; }
 
   // The moment at which something is asked for, or done.
   Order tick() { return ++order_; }
@@ -92,11 +96,7 @@ class SectorRegister {
   std::vector<Sector> sectors_;
   std::vector<Write> writes_;
   Order order_ = 0;
-  bool keep_for_crash_ = false;
-
- public:
-  // With a volatile cache old values may come back until a flush: they are kept.
-  void set_volatile(bool value) { keep_for_crash_ = value; }
+  Keeps keeps_ = Keeps::nothing;
 };
 
 }  // namespace sim::checkers

@@ -118,14 +118,14 @@ TEST_F(SectorRegisterTest, ACrashKeepsWhatWasAcknowledged) {
 }
 
 TEST_F(SectorRegisterTest, AVolatileCacheMayLoseWhatWasNotFlushed) {
-  model_.set_volatile(true);
+  model_.keep_for_crash(SectorRegister::Keeps::until_flush);
   const Version first = write();
   write();
   EXPECT_TRUE(crash_left(first, false, true));
 }
 
 TEST_F(SectorRegisterTest, AVolatileCacheKeepsWhatWasFlushed) {
-  model_.set_volatile(true);
+  model_.keep_for_crash(SectorRegister::Keeps::until_flush);
   const Version first = write();
   write();
   model_.flush_done(model_.tick());
@@ -134,7 +134,7 @@ TEST_F(SectorRegisterTest, AVolatileCacheKeepsWhatWasFlushed) {
 
 // The acknowledgement of a write that a cache held was on its way when the power failed.
 TEST_F(SectorRegisterTest, WhatACrashTookStaysGoneOverTheNextOne) {
-  model_.set_volatile(true);
+  model_.keep_for_crash(SectorRegister::Keeps::until_flush);
   const Version before = write();
   model_.flush_done(model_.tick());
   const Version lost = ask();
@@ -146,7 +146,7 @@ TEST_F(SectorRegisterTest, WhatACrashTookStaysGoneOverTheNextOne) {
 }
 
 TEST_F(SectorRegisterTest, WhatACrashTookStaysGoneWhenItsRepetitionFails) {
-  model_.set_volatile(true);
+  model_.keep_for_crash(SectorRegister::Keeps::until_flush);
   const Version before = write();
   model_.flush_done(model_.tick());
   const Version lost = ask();

@@ -40,8 +40,9 @@ Disk::Disk(const Settings& settings, EventQueue& queue, Tracer& tracer, Faults& 
   for (std::uint64_t lba = 0; lba < static_cast<std::uint64_t>(settings.sectors); ++lba) {
     write_stamp(std::span(visible_).subspan(lba * kSectorBytes, kSectorBytes), kFormatted, lba);
   }
-  if (settings.volatile_write_cache != 0) {
+  if (settings.volatile_write_cache != 0 || settings.synced_in_groups != 0) {
     durable_ = visible_;
+    dirty_.resize(static_cast<std::size_t>(settings.sectors));
   }
 }
 
@@ -95,6 +96,9 @@ void Disk::start(const target::engine::DiskOp& op, Nanoseconds now) {
         break;
     }
   }
+  if (op.kind == DiskOpKind::flush && !durable_.empty()) {
+    begin_flush(flight);
+  }
   const std::string text = tracer_.watched()
                                ? fmt::format("{} {}+{}", kind_name(op.kind), op.lba, op.sectors)
                                : std::string();
@@ -130,6 +134,34 @@ void Disk::start(const target::engine::Save& save, Nanoseconds now) {
             (static_cast<std::uint64_t>(flight.index) << 32U) | slot);
 }
 
+// What is written from here on is for the next one.
+void Disk::begin_flush(InFlight& flight) {
+  flight.flushed.clear();
+  flight.content.clear();
+  for (std::uint64_t lba = 0; lba < dirty_.size(); ++lba) {
+    if (dirty_[lba] != 0) {
+      dirty_[lba] = 0;
+      flight.flushed.push_back(lba);
+      const std::span<const std::byte> now = sector(lba);
+      flight.content.insert(flight.content.end(), now.begin(), now.end());
+    }
+  }
+}
+
+// When it fails everything counts as clean all the same, as in a kernel, also what was written
+// while it ran: no later flush brings it to the disk.
+void Disk::end_flush(const InFlight& flight) {
+  if (flight.status != DiskStatus::ok) {
+    std::fill(dirty_.begin(), dirty_.end(), 0);
+    return;
+  }
+  for (std::size_t i = 0; i < flight.flushed.size(); ++i) {
+    std::copy_n(flight.content.begin() + static_cast<std::ptrdiff_t>(i * kSectorBytes),
+                kSectorBytes,
+                durable_.begin() + static_cast<std::ptrdiff_t>(flight.flushed[i] * kSectorBytes));
+  }
+}
+
 void Disk::transfer(const InFlight& flight) {
   const auto& op = flight.op;
   const std::size_t bytes = std::size_t{flight.transferred} * kSectorBytes;
@@ -140,11 +172,12 @@ void Disk::transfer(const InFlight& flight) {
       break;
     case DiskOpKind::write:
       std::copy_n(op.data.begin(), bytes, visible_.begin() + at);
+      for (std::uint32_t i = 0; i < flight.transferred && !dirty_.empty(); ++i) {
+        dirty_[op.lba + i] = 1;
+      }
       break;
     case DiskOpKind::flush:
-      if (flight.status == DiskStatus::ok && !durable_.empty()) {
-        durable_ = visible_;
-      }
+      end_flush(flight);
       break;
   }
 }
@@ -230,6 +263,7 @@ void Disk::crash(std::int64_t choice, Nanoseconds now,
   }
   if (!durable_.empty()) {
     durable_ = visible_;
+    std::fill(dirty_.begin(), dirty_.end(), 0);
   }
   for (std::uint64_t lba = 0; lba < sectors; ++lba) {
     judge(lba, unfinished[lba] != 0);

@@ -61,7 +61,12 @@ class Disk {
     std::uint32_t transferred = 0;
     target::engine::DiskStatus status{};
     bool used = false;
+    // A flush: the sectors that had been written when it began, and what they held.
+    std::vector<std::uint64_t> flushed{};
+    std::vector<std::byte> content{};
   };
+  void begin_flush(InFlight& flight);
+  void end_flush(const InFlight& flight);
   std::size_t take_slot();
   void transfer(const InFlight& flight);
   void crash_write(const InFlight& flight, std::int64_t choice, std::vector<char>& unfinished);
@@ -71,7 +76,8 @@ class Disk {
   Tracer& tracer_;
   Faults& faults_;
   std::vector<std::byte> visible_;
-  std::vector<std::byte> durable_;  // only with a volatile cache
+  std::vector<std::byte> durable_;  // only where a write is not durable when it has ended
+  std::vector<char> dirty_;         // by LBA: written since the last flush began
   std::vector<InFlight> flights_;
   std::vector<std::size_t> free_;
   std::uint32_t next_index_ = 0;

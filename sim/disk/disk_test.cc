@@ -191,5 +191,32 @@ TEST(Stamp, ASectorTellsWhereItCameFromAndEveryByteCounts) {
   }
 }
 
+TEST_F(DiskTest, AFlushCoversWhatHadEndedWhenItBegan) {
+  given("set synced_in_groups 1\n");
+  write(1);
+  disk_->start(DiskOp{.id = 9, .kind = DiskOpKind::flush, .lba = 0, .sectors = 0, .data = {}},
+               now_);
+  const Event flush_ends = queue_.pop();
+  start_write(2);
+  now_ = flush_ends.time;
+  EXPECT_EQ(disk_->complete(queue_.pop().arg, now_).done.id, 2U);
+  EXPECT_EQ(disk_->complete(flush_ends.arg, now_).done.status, DiskStatus::ok);
+  EXPECT_EQ(at(kLba).version, 2U);
+  crash(0);
+  EXPECT_EQ(at(kLba).version, 1U);
+}
+
+TEST_F(DiskTest, WhatAFailedFlushLostNoLaterOneBringsBack) {
+  given("set synced_in_groups 1\ndisk 1 eio\n");
+  write(1);
+  disk_->start(DiskOp{.id = 9, .kind = DiskOpKind::flush, .lba = 0, .sectors = 0, .data = {}},
+               now_);
+  EXPECT_EQ(finish().done.status, DiskStatus::io_error);
+  flush();
+  EXPECT_EQ(at(kLba).version, 1U) << "a read still finds it";
+  crash(0);
+  EXPECT_EQ(at(kLba).version, kFormatted);
+}
+
 }  // namespace
 }  // namespace sim::disk
