@@ -10,7 +10,9 @@
 namespace conformance {
 
 std::string list_text(const std::vector<const Case*>& cases);
-std::string cases_markdown(const Registry& registry);    // docs/cases.md
+std::string cases_markdown(const std::vector<const Case*>& cases);
+std::string deviants_text(
+    const Registry& registry);  // each with what it does wrong    // docs/cases.md
 std::string clauses_text(const Registry& registry);      // coverage both ways
 std::string clauses_markdown(const Registry& registry);  // docs/clauses.md
 std::string show_text(const Registry& registry, const Case& c);

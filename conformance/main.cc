@@ -6,12 +6,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <csignal>
 #include <ctime>
 #include <iostream>
 #include <string_view>
 
+#include "aoe_version.h"
 #include "conformance/deviants/model_link.h"
+#include "conformance/dry_run.h"
 #include "conformance/links/af_packet.h"
 #include "conformance/links/unix_socket.h"
 #include "conformance/listing.h"
@@ -21,11 +25,10 @@
 #include "conformance/report_commands.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
+#include "conformance/settings_file.h"
 
 namespace conformance {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 volatile std::sig_atomic_t g_signals = 0;
 volatile std::int64_t g_first_signal_ms = 0;
@@ -68,6 +71,10 @@ struct Options {
   OutcomeOptions outcome;
   std::string repeat_as;
   std::string retry_failed;
+  size_t repeat = 1;
+  double time_limit_s = 0;
+  bool dry_run = false;
+  bool deviants = false;
   bool plan = false;
   bool markdown = false;
   std::string show;
@@ -100,7 +107,11 @@ void add_where(CLI::App& app, Options& o) {
                  "With --model or --socket (default 1500); an interface knows its own")
       ->check(CLI::Range(576, 65535));
   app.add_option("--time-scale", o.time_scale, "Multiplies every wait")
-      ->check(CLI::Range(0.01, 1000.0));
+      ->check(CLI::Range(0.01, 1000.0))
+      ->check([](const std::string& text) {  // nan is between any two numbers
+        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? std::string()
+                                                                 : text + ": a number";
+      });
 }
 
 void add_run(CLI::App& app, Options& o) {
@@ -134,6 +145,19 @@ void add_run(CLI::App& app, Options& o) {
                  "What runs this suite where it is run from a script: stands before --case in the "
                  "command that repeats a case")
       ->type_name("COMMAND");
+  app.add_option("--repeat", o.repeat,
+                 "Run every case so often; one that is not the same each time is named")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--time-limit", o.time_limit_s,
+                 "Begin no case later than this; what did not run is named, and the exit code is 4")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 1e9));
+  app.add_option("--settings", o.outcome.settings,
+                 "Options from a TOML file; those of the command line come first")
+      ->type_name("FILE");
+  app.add_flag("--dry-run", o.dry_run,
+               "Say how many frames of what kind would be sent, what changed and what saved; send "
+               "nothing");
   app.add_flag("--plan", o.plan, "Say what would run, and why not the rest; send nothing");
   add_outcome_options(app, o.outcome);
 }
@@ -157,10 +181,13 @@ std::optional<Scratch> scratch(const Options& o) {
   if (o.scratch.empty()) {
     return std::nullopt;
   }
-  unsigned long long lba = 0;
-  unsigned long long count = 0;
-  char rest = 0;
-  if (std::sscanf(o.scratch.c_str(), "%llu:%llu%c", &lba, &count, &rest) != 2 || count == 0) {
+  uint64_t lba = 0;
+  uint64_t count = 0;
+  const char* const end = o.scratch.data() + o.scratch.size();  // no sign, no blank, no overflow
+  const auto first = std::from_chars(o.scratch.data(), end, lba);
+  const bool colon = first.ec == std::errc() && first.ptr != end && *first.ptr == ':';
+  const auto second = colon ? std::from_chars(first.ptr + 1, end, count) : first;
+  if (!colon || second.ec != std::errc() || second.ptr != end || count == 0) {
     throw UsageError(
         fmt::format("--scratch {}: LBA:COUNT, two numbers, COUNT at least 1", o.scratch));
   }
@@ -342,9 +369,17 @@ int run(const Options& o, const std::string& command) {
   config.repeat_is_whole = !o.repeat_as.empty();
   config.interrupted = [] { return g_signals > 0; };
   std::optional<Outcome> outcome;
-  if (!o.plan) {
+  if (!o.plan && !o.dry_run) {
     outcome.emplace(o.outcome);
+    config.capture_dir = outcome->capture_dir(o.capture_dir);
   }
+  if (o.repeat > 1) {
+    const std::vector<const Case*> once = config.cases;
+    for (size_t i = 1; i < o.repeat; ++i) {
+      config.cases.insert(config.cases.end(), once.begin(), once.end());
+    }
+  }
+  config.time_limit_ns = static_cast<int64_t>(o.time_limit_s * links::kNsPerSecond);
   std::unique_ptr<TargetProcess> process;
   if (!o.target_command.empty()) {
     if (o.shelf < 0 || o.slot < 0) {
@@ -380,6 +415,12 @@ int run(const Options& o, const std::string& command) {
     }
     return plan(o, config);
   }
+  if (o.dry_run) {
+    constexpr size_t usual_mtu = 1500;
+    std::cout << dry_run(config, o.mtu == 0 ? usual_mtu : o.mtu,
+                         o.model || !o.target_command.empty());
+    return exit_good;
+  }
   const std::unique_ptr<links::Link> link = open_named_port(o);
   if (auto* model = dynamic_cast<deviants::ModelLink*>(link.get())) {
     config.restart = [model](Context::End) { model->restart(); };
@@ -399,11 +440,12 @@ int run(const Options& o, const std::string& command) {
   if (process) {
     process->end();
   }
-  report.version = kVersion;
+  report.version = aoe_version();
   report.command = command;
+  report::merge_repetitions(report);
   outcome->hold(report);
   report.exit_code = exit_code(report, also_red);
-  outcome->tell(report, o.capture_dir);
+  outcome->tell(report, config.capture_dir);
   return report.exit_code;
 }
 
@@ -427,9 +469,22 @@ int probe(const Options& o, bool congestion) {
                     : probe_extensions(context, options, std::cout, std::cerr);
 }
 
+// What is wrong with the words, in one line; --help and --version as they are.
+int say_usage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) {
+    return app.exit(error);
+  }
+  std::string what = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    what = "unknown option or word" + what.substr(std::min(what.size(), what.find(':')));
+  }
+  std::cerr << fmt::format("aoe-conformance: {} (see aoe-conformance COMMAND --help)\n", what);
+  return exit_usage;
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app{"Judges an ATA-over-Ethernet target, clause by clause.", "aoe-conformance"};
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", fmt::format("aoe-conformance {}", aoe_version()));
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   Options o;
@@ -438,7 +493,8 @@ int dispatch(int argc, char** argv) {
   CLI::App* list_app = app.add_subcommand("list", "The cases");
   add_selection(*list_app, o);
   list_app->add_flag("--markdown", o.markdown, "As docs/cases.md");
-  const ReportCommands report_commands(app, kVersion);
+  list_app->add_flag("--deviants", o.deviants, "The deviations that --deviant knows, instead");
+  const ReportCommands report_commands(app, aoe_version());
   CLI::App* show_app = app.add_subcommand("show", "One case: clauses, needs, what it fails on");
   show_app->add_option("case", o.show, "Its id")->required();
   CLI::App* clauses_app =
@@ -476,8 +532,16 @@ int dispatch(int argc, char** argv) {
       "can do without.");
   try {
     app.parse(argc, argv);
+    if (run_app->parsed() && !o.outcome.settings.empty()) {
+      std::vector<std::string> words = read_settings(o.outcome.settings, *run_app);
+      words.insert(words.begin(), argv + 1, argv + argc);
+      std::reverse(words.begin(), words.end());  // as CLI11 takes them
+      o = Options();
+      app.clear();
+      app.parse(words);
+    }
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? exit_good : exit_usage;
+    return say_usage(app, e);
   }
   const Registry& registry = Registry::all();
   if (run_app->parsed()) {
@@ -491,7 +555,9 @@ int dispatch(int argc, char** argv) {
   }
   if (list_app->parsed()) {
     const auto cases = select(registry, o.selection);
-    std::cout << (o.markdown ? cases_markdown(registry) : list_text(cases));
+    std::cout << (o.deviants   ? deviants_text(registry)
+                  : o.markdown ? cases_markdown(cases)
+                               : list_text(cases));
   } else if (show_app->parsed()) {
     Selection one;
     one.cases = {o.show};

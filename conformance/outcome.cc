@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -65,6 +66,10 @@ void add_outcome_options(CLI::App& app, OutcomeOptions& o) {
                  "What fails now becomes known: a file for --baseline")
       ->type_name("FILE");
   app.add_option("--reason", o.reason, "Why, for --write-baseline")->type_name("TEXT");
+  app.add_option("--bundle", o.bundle,
+                 "Reports, captures, settings, versions and the target's log in one .tar.gz, for a "
+                 "bug report")
+      ->type_name("FILE.tar.gz");
   app.add_option("--color", o.colour, "auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}));
   CLI::Option* brief =
@@ -91,6 +96,16 @@ Outcome::Outcome(const OutcomeOptions& options) : o_(options) {
       throw UsageError(fmt::format("--baseline {}", e.what()));
     }
   }
+  for (const std::string* path : {&o_.report_text, &o_.report_tap, &o_.report_xml, &o_.report_json,
+                                  &o_.report_html, &o_.write_baseline}) {
+    struct stat info {};
+    if (!path->empty() && stat(path->c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+      throw UsageError(fmt::format("{}: is a directory, and a file is to be written", *path));
+    }
+  }
+  if (!o_.bundle.empty()) {
+    bundle_ = std::make_unique<Bundle>(o_.bundle);
+  }
   if (!o_.report_dir.empty()) {
     try {
       report::make_directory(o_.report_dir);
@@ -100,6 +115,10 @@ Outcome::Outcome(const OutcomeOptions& options) : o_(options) {
   }
 }
 
+std::string Outcome::capture_dir(const std::string& wanted) const {
+  return wanted.empty() && bundle_ ? bundle_->capture_dir() : wanted;
+}
+
 void Outcome::hold(report::Report& r) const {
   if (!o_.baseline.empty()) {
     report::hold_against(known_, r);
@@ -107,17 +126,21 @@ void Outcome::hold(report::Report& r) const {
 }
 
 std::string Outcome::target_log() const {
-  return o_.report_dir.empty() ? std::string() : o_.report_dir + "/target.log";
+  return !o_.report_dir.empty() ? o_.report_dir + "/target.log"
+         : bundle_              ? bundle_->target_log()
+                                : std::string();
 }
 
 void Outcome::tell(const report::Report& r, const std::string& capture_dir) const {
-  static_cast<void>(capture_dir);
   // Files first: whoever reads our output may have gone away.
   std::string unwritten;
   try {
     write_reports(o_, r);
     if (!o_.write_baseline.empty()) {
       report::write_file(o_.write_baseline, report::baseline_text(r, o_.reason));
+    }
+    if (bundle_) {
+      bundle_->write(r, capture_dir, target_log(), o_.settings);
     }
   } catch (const std::exception& e) {
     unwritten = e.what();

@@ -3,8 +3,10 @@
 // held against or becomes. Options of its own; knows nothing of targets and of how a run is made.
 
 #include <chrono>
+#include <memory>
 #include <string>
 
+#include "conformance/bundle.h"
 #include "conformance/report/baseline.h"
 
 namespace CLI {
@@ -21,6 +23,7 @@ struct OutcomeOptions {
   bool quiet = false;
   bool verbose = false;
   std::string bundle;
+  std::string settings;  // the file they came from, for the bundle
 };
 
 void add_outcome_options(CLI::App& app, OutcomeOptions& o);
@@ -37,11 +40,13 @@ class Outcome {
   // Writes every report asked for and prints the text. Throws std::runtime_error when a file could
   // not be written, after everything else was done.
   void tell(const report::Report& report, const std::string& capture_dir) const;
-  // Where the target's words go; empty: nowhere.
+  // Where the target's words and the captures go; empty: nowhere. `wanted`: where the user says.
   std::string target_log() const;
+  std::string capture_dir(const std::string& wanted) const;
 
  private:
   const OutcomeOptions& o_;
+  std::unique_ptr<Bundle> bundle_;
   std::vector<report::Known> known_;
 };
 

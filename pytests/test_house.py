@@ -35,7 +35,7 @@ IMPURE = re.compile(
 )
 TOP_LEVEL = {
     "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "docs", "lab", "target", "sim", "conformance",
-    "pcaps", "pytests",
+    "pcaps", "packaging", "pytests",
 }  # fmt: skip
 
 
@@ -218,4 +218,4 @@ def test_scripts_can_be_run():
 
 def test_every_package_group_is_known():
     groups = {line.split()[0] for line in (PROJECT / ".packages").read_text().splitlines() if line and line[0] != "#"}
-    assert groups == {"build", "test", "peers", "lint", "unpack"}
+    assert groups == {"build", "test", "peers", "lint", "package", "unpack"}

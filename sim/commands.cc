@@ -32,7 +32,14 @@ std::string read_text(const std::string& path) {
   if (!file) {
     throw std::runtime_error(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
   }
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  for (int c = file.get(); c != std::ifstream::traits_type::eof(); c = file.get()) {
+    text += static_cast<char>(c);
+  }
+  if (file.bad()) {  // a directory opens, and cannot be read
+    throw std::runtime_error(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+  }
+  return text;
 }
 
 void write_text(const std::string& path, const std::string& text) {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 namespace sim {
 
 namespace {
@@ -44,11 +46,14 @@ std::string describe(const Swarm& swarm) {
       "in a million frames: drop {} burst {} delay {} (up to {}) duplicate {} (late by up to {}) "
       "hold {} "
       "truncate {} pad {} bad-fcs {} flip {} full {}; in a million disk operations: delay {} (up "
-      "to {}) error {} hang {}; outages {}; healed at {}",
+      "to {}) error {} hang {}; outages {}; {}",
       swarm.drop, swarm.burst, swarm.delay, print_duration(swarm.delay_max), swarm.duplicate,
       print_duration(swarm.duplicate_max), swarm.hold, swarm.truncate, swarm.pad, swarm.bad_fcs,
       swarm.flip, swarm.full, swarm.disk_delay, print_duration(swarm.disk_delay_max),
-      swarm.disk_error, swarm.disk_hang, swarm.outage, print_duration(swarm.heal_at));
+      swarm.disk_error, swarm.disk_hang, swarm.outage,
+      swarm.heal_at == std::numeric_limits<Nanoseconds>::max()
+          ? "never healed"
+          : "healed at " + print_duration(swarm.heal_at));
 }
 
 Faults::Faults(const Schedule& schedule)

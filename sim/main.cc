@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "aoe_version.h"
 #include "sim/commands.h"
 #include "sim/last_words.h"
 #include "sim/link/conformance_command.h"
@@ -46,7 +48,38 @@ std::pair<std::uint64_t, std::uint64_t> parse_range(const std::string& text) {
     const std::uint64_t one = number(text);
     return {one, one + 1};
   }
-  return {number(text.substr(0, dots)), number(text.substr(dots + 2))};
+  const std::uint64_t first = number(text.substr(0, dots));
+  const std::uint64_t end = number(text.substr(dots + 2));
+  if (first >= end) {
+    throw CLI::ValidationError("--seeds",
+                               fmt::format("\"{}\" holds no seed: B is not included", text));
+  }
+  return {first, end};
+}
+
+// CLI11 would take -1 for 2^64-1, and cut what is larger.
+const CLI::Validator kWholeNumber(
+    [](std::string& text) {
+      std::uint64_t value = 0;
+      const char* const end = text.data() + text.size();
+      const auto read = std::from_chars(text.data(), end, value);
+      return read.ec == std::errc() && read.ptr == end
+                 ? std::string()
+                 : fmt::format("{}: a whole number from 0 to 18446744073709551615", text);
+    },
+    "");
+
+// What is wrong with the words, in one line; --help and --version as they are.
+int say_usage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) {
+    return app.exit(error);
+  }
+  std::string what = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    what = "unknown option or word" + what.substr(std::min(what.size(), what.find(':')));
+  }
+  fmt::print(stderr, "aoe-sim: {} (see aoe-sim COMMAND --help)\n", what);
+  return sim::kExitUsage;
 }
 
 // "i/n", i from 0.
@@ -103,7 +136,8 @@ CLI::App* add_bridge(CLI::App& app, sim::live::BridgeOptions& bridge) {
   command->add_option("--b", bridge.t, "the interface on the target's side")->required();
   CLI::Option* profile = command->add_option("--profile", bridge.profile,
                                              "plain, aoede, hostile, corrupt, or a file of rates");
-  CLI::Option* seed = command->add_option("--seed", bridge.seed, "draws the verdicts");
+  CLI::Option* seed =
+      command->add_option("--seed", bridge.seed, "draws the verdicts")->check(kWholeNumber);
   profile->needs(seed);
   seed->needs(profile);
   command->add_option("--replay", bridge.replay, "verdicts on frames from this .sim file instead")
@@ -140,11 +174,12 @@ int command_line(int argc, char** argv) {
       "to\n"
       "no end.",
       "aoe-sim"};
+  app.set_version_flag("--version", fmt::format("aoe-sim {}", aoe_version()));
   app.require_subcommand(1);
   Options options;
 
   CLI::App* run = app.add_subcommand("run", "one seed");
-  run->add_option("--seed", options.seed, "the seed")->required();
+  run->add_option("--seed", options.seed, "the seed")->required()->check(kWholeNumber);
   run->add_flag("--ladder", options.watch.ladder, "print a ladder: a column per host");
   add_profile(run, options);
   add_watch(run, options);
@@ -173,13 +208,17 @@ int command_line(int argc, char** argv) {
 
   CLI::App* explain = app.add_subcommand("explain", "the ladder of a schedule or a seed");
   CLI::Option* explain_file = explain->add_option("file", options.paths, "a .sim file");
-  explain->add_option("--seed", options.seed, "a seed instead")->excludes(explain_file);
+  explain->add_option("--seed", options.seed, "a seed instead")
+      ->excludes(explain_file)
+      ->check(kWholeNumber);
   add_profile(explain, options);
   add_watch(explain, options);
 
   CLI::App* shrink = app.add_subcommand("shrink", "make a failing schedule smaller");
   CLI::Option* shrink_file = shrink->add_option("file", options.paths, "a .sim file");
-  shrink->add_option("--seed", options.seed, "a seed instead")->excludes(shrink_file);
+  shrink->add_option("--seed", options.seed, "a seed instead")
+      ->excludes(shrink_file)
+      ->check(kWholeNumber);
   shrink->add_option("--output", options.output, "where to write it")->capture_default_str();
   add_profile(shrink, options);
 
@@ -198,7 +237,10 @@ int command_line(int argc, char** argv) {
 
   CLI::App* hunt =
       app.add_subcommand("hunt", "seeds until one fails; 0 when one did (for mutants)");
-  hunt->add_option("--seeds", options.hunt_seeds, "how many at most")->capture_default_str();
+  hunt->add_option("--seeds", options.hunt_seeds, "how many at most, from 0 on")
+      ->check(kWholeNumber)
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))
+      ->capture_default_str();
   add_profile(hunt, options);
 
   CLI::App* bridge = add_bridge(app, options.bridge);
@@ -212,7 +254,7 @@ int command_line(int argc, char** argv) {
     std::tie(options.search.first, options.search.end) = parse_range(options.seeds);
     std::tie(options.search.shard, options.search.shards) = parse_shard(options.shard);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? sim::kExitGood : sim::kExitUsage;
+    return say_usage(app, error);
   }
   options.search.profile = options.profile;
   const auto file_or_seed = [&](const CLI::App* command) {

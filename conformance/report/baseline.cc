@@ -7,13 +7,18 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <ctime>
+#include <fstream>
 #include <sstream>
 
 #include "conformance/report/words.h"
+#include "conformance/runner/selection.h"
 
 namespace conformance::report {
 
 std::vector<Known> read_baseline(const std::string& path) {
+  if (std::ifstream in(path); !in || in.peek() == std::ifstream::traits_type::eof()) {
+    throw std::runtime_error(path + ": " + unreadable(path));
+  }
   toml::table file;
   try {
     file = toml::parse_file(path);

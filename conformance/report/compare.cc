@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "conformance/report/words.h"
+#include "conformance/runner/selection.h"
 
 namespace conformance::report {
 
@@ -81,8 +82,8 @@ const PastCase* PastRun::find(const std::string& id) const {
 
 PastRun read_report(const std::string& path) {
   std::ifstream in(path);
-  if (!in) {
-    throw std::runtime_error(path + ": cannot be read");
+  if (!in || in.peek() == std::ifstream::traits_type::eof()) {
+    throw std::runtime_error(path + ": " + unreadable(path));
   }
   try {
     const json j = json::parse(in);

@@ -153,6 +153,12 @@ ordered_json case_json(const CaseResult& c) {
   j["known"] = printable(c.known);
   j["repeat"] = printable(c.repeat);
   j["target_said"] = printable(c.target_said);
+  if (c.repetitions.size() > 1) {
+    j["repetitions"] = ordered_json::array();
+    for (const Verdict v : c.repetitions) {
+      j["repetitions"].push_back(to_string(v));
+    }
+  }
   j["findings"] = ordered_json::array();
   for (const Finding& f : c.findings) {
     j["findings"].push_back(finding_json(f, c));

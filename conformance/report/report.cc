@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -24,6 +26,29 @@ std::map<Verdict, size_t> Report::counts() const {
     ++out[c.verdict];
   }
   return out;
+}
+
+void merge_repetitions(Report& report) {
+  const auto badness = [](Verdict v) {
+    constexpr std::array<Verdict, 8> order = {
+        Verdict::pass, Verdict::info,         Verdict::skip, Verdict::unsupported,
+        Verdict::warn, Verdict::inconclusive, Verdict::fail, Verdict::error};
+    return std::find(order.begin(), order.end(), v) - order.begin();
+  };
+  std::vector<CaseResult> merged;
+  std::map<std::string, size_t> index;
+  for (CaseResult& c : report.cases) {
+    const auto [it, is_new] = index.emplace(c.id, merged.size());
+    const Verdict verdict = c.verdict;
+    if (is_new) {
+      merged.push_back(std::move(c));
+    } else if (badness(verdict) > badness(merged[it->second].verdict)) {
+      c.repetitions = std::move(merged[it->second].repetitions);
+      merged[it->second] = std::move(c);
+    }
+    merged[it->second].repetitions.push_back(verdict);
+  }
+  report.cases = std::move(merged);
 }
 
 std::string time_text(int64_t ns) {
@@ -56,9 +81,13 @@ void write_file(const std::string& path, const std::string& content) {
 }
 
 void make_directory(const std::string& directory) {
+  struct stat info {};
   if (mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
     throw std::runtime_error(
         fmt::format("{}: cannot be made: {}", directory, std::strerror(errno)));
+  }
+  if (stat(directory.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    throw std::runtime_error(fmt::format("{}: is no directory", directory));
   }
 }
 

@@ -42,6 +42,9 @@ struct TextOptions {
   bool colour = false;
   Detail detail = Detail::usual;
 };
+// A case that ran several times becomes one, with the worst of its verdicts.
+void merge_repetitions(Report& report);
+
 std::string to_text(const Report& report, const TextOptions& options = {});
 std::string to_tap(const Report& report);
 std::string to_junit(const Report& report);

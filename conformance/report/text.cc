@@ -188,6 +188,7 @@ std::string block(const CaseResult& c, const TextOptions& options) {
   if (!c.known.empty()) {
     out += fmt::format("  known: {}\n", c.known);
   }
+  out += flicker(c).empty() ? "" : fmt::format("  flickers: {}\n", flicker(c));
   const Finding* main = deciding(c);
   if (main != nullptr) {
     out += finding_lines(c, *main);
@@ -428,6 +429,11 @@ std::string to_text(const Report& r, const TextOptions& options) {
   if (!failed.empty()) {
     out += "\nfailed:\n" + failed;
   }
+  std::string flickering;
+  for (const CaseResult& c : r.cases) {
+    flickering += flicker(c).empty() ? "" : fmt::format("  {}: {}\n", c.id, flicker(c));
+  }
+  out += flickering.empty() ? "" : "\nnot the same each time:\n" + flickering;
   if (!quiet) {
     out += "\n" + family_table(r, options.colour) + "\n" + counts_line(r, options.colour);
   }

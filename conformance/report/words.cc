@@ -62,6 +62,18 @@ std::string asked(const CaseResult& c, const Finding& f) {
   return out;
 }
 
+std::string flicker(const CaseResult& c) {
+  std::map<Verdict, size_t> n;
+  for (const Verdict v : c.repetitions) {
+    ++n[v];
+  }
+  std::string out;
+  for (const auto& [verdict, count] : n) {
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, to_string(verdict));
+  }
+  return n.size() < 2 ? std::string() : out;
+}
+
 std::string verdict_text(const Report& r) {
   const auto n = r.counts();
   const auto some = [](size_t count, const char* what) {

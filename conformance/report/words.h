@@ -17,6 +17,8 @@ std::string family_of(const std::string& id);
 std::string clause_text(const std::string& id);
 // The request of a finding in one line, with what went before it. Empty: nothing was asked.
 std::string asked(const CaseResult& c, const Finding& f);
+// "4 pass, 1 fail" of a case whose repetitions did not agree; empty: it flickers not.
+std::string flicker(const CaseResult& c);
 // "PASSED: every MUST that was asked holds".
 std::string verdict_text(const Report& r);
 

@@ -22,6 +22,7 @@ struct CaseResult {
   std::string repeat;  // the command that runs just this case
   std::string known;   // the baseline's reason, when this verdict is expected
   bool interrupted = false;
+  std::vector<Verdict> repetitions;  // where it ran more than once: what each came to
 };
 
 // Runs the case and undoes what it did. Never throws but for programmers' errors.

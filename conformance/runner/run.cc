@@ -216,6 +216,14 @@ class Run {
       if (config_.interrupted && config_.interrupted()) {
         throw Interrupted();
       }
+      if (config_.time_limit_ns > 0 &&
+          link_.now_ns() - report_.started_ns >= config_.time_limit_ns) {
+        report_.trouble =
+            fmt::format("the time limit of {} s is over",
+                        static_cast<double>(config_.time_limit_ns) / links::kNsPerSecond);
+        give_up_rest(next_, Verdict::inconclusive, "did not run: " + report_.trouble);
+        return;
+      }
       if (!run_one(c)) {
         return;
       }
@@ -227,7 +235,9 @@ class Run {
     if (config_.on_begin) {
       config_.on_begin(next_ + 1, config_.cases.size(), c);
     }
-    const std::string capture = begin_capture(c.id);
+    const size_t repetition = ++begun_[c.id];
+    const std::string capture =
+        begin_capture(repetition == 1 ? c.id : fmt::format("{}.again-{}", c.id, repetition));
     // since_last_reply stays: what went out before this case, and killed the target, is a suspect
     // too.
     CaseResult result = run_case(context_, c);
@@ -399,6 +409,7 @@ class Run {
   TargetState state_;
   std::unique_ptr<Capture> capture_;
   size_t next_ = 0;
+  std::map<std::string, size_t> begun_;  // how often each case was
   bool writes_ = false;
   bool changes_ = false;
   bool dead_ = false;

@@ -19,6 +19,7 @@ struct RunConfig {
   std::optional<uint16_t> shelf;
   std::optional<uint8_t> slot;
   double time_scale = 1.0;
+  int64_t time_limit_ns = 0;     // no case is begun later than this after the start; 0: none
   size_t mtu_max = 0;            // 0: the interface's
   std::string capture_dir;       // empty: none
   std::string repeat_command;    // the command line without its selection

@@ -4,13 +4,27 @@
 
 #include <fmt/format.h>
 #include <fnmatch.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <numeric>
 
 namespace conformance {
+
+std::string unreadable(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) {
+    return std::strerror(errno);
+  }
+  return S_ISDIR(info.st_mode)             ? "it is a directory, and a file is wanted"
+         : access(path.c_str(), R_OK) != 0 ? std::strerror(errno)
+                                           : "there is nothing in it";
+}
 
 bool glob_matches(const std::string& glob, const std::string& text) {
   return fnmatch(glob.c_str(), text.c_str(), 0) == 0;
@@ -85,8 +99,8 @@ std::vector<bool> matching(const std::vector<Case>& cases, const char* what,
 
 std::vector<std::string> names_in(const std::string& path) {
   std::ifstream file(path);
-  if (!file) {
-    throw UsageError(fmt::format("--cases-from {}: cannot be read", path));
+  if (!file || file.peek() == std::ifstream::traits_type::eof()) {
+    throw UsageError(fmt::format("--cases-from {}: {}", path, unreadable(path)));
   }
   std::vector<std::string> out;
   for (std::string line; std::getline(file, line);) {

@@ -19,6 +19,9 @@ struct Selection {
   std::vector<std::string> files;     // of ids, one a line, # comments
 };
 
+// Why a file that was named cannot be read: there is none, it is a directory, it is empty.
+std::string unreadable(const std::string& path);
+
 class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "aoe_version.h"
 #include "conformance/links/af_packet.h"
 #include "conformance/observer/judge.h"
 #include "conformance/observer/tracker.h"
@@ -449,9 +450,23 @@ int diff(const DiffCommandOptions& options) {
   return result->same() ? kExitGood : kExitFindings;
 }
 
+// What is wrong with the words, in one line; --help and --version as they are.
+int say_usage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) {
+    return app.exit(error);
+  }
+  std::string what = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    what = "unknown option or word" + what.substr(std::min(what.size(), what.find(':')));
+  }
+  fmt::print(stderr, "aoe-pcap: {} (see aoe-pcap COMMAND --help)\n", what);
+  return kExitTrouble;
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app("Captures of ATA over Ethernet: judged, replayed, and turned back into disks.",
                "aoe-pcap");
+  app.set_version_flag("--version", fmt::format("aoe-pcap {}", aoe_version()));
   app.require_subcommand(1);
   int result = kExitGood;
 
@@ -560,8 +575,7 @@ int main_of(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kExitGood : kExitTrouble;
+    return say_usage(app, error);
   }
   return result;
 }

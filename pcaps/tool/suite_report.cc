@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "aoe_version.h"
 #include "conformance/report/report.h"
 
 namespace pcaps {
 
 namespace {
-constexpr const char* kVersion = "0.1.0";
 constexpr double kNanosecondsPerMs = 1e6;
 
 conformance::Verdict suite_verdict(Verdict verdict) {
@@ -58,7 +58,7 @@ std::vector<conformance::Finding> suite_findings(const JudgeReport& report, Rule
 conformance::report::Report as_suite_report(const JudgeReport& from) {
   conformance::report::Report report;
   const TrackerCounters& counters = from.tracker().counters();
-  report.version = kVersion;
+  report.version = aoe_version();
   report.command = fmt::format("aoe-pcap judge {}", from.file());
   report.link_name = from.file();
   report.started_ns = counters.first_time_ns;

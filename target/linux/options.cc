@@ -6,9 +6,12 @@
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <map>
 #include <sstream>
+
+#include "aoe_version.h"
 
 namespace target::linux_shell {
 namespace {
@@ -316,10 +319,32 @@ struct CommandLine {
   std::vector<CLI::Option*> export_options;  // those that describe an export
 };
 
+// CLI11 cuts a number that is too large, and the message would tell another one than was typed.
+CLI::Validator fits(std::int64_t low, std::int64_t high) {
+  return CLI::Validator(
+      [low, high](std::string& text) {
+        std::int64_t value = 0;
+        const char* const end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        return read.ec == std::errc::result_out_of_range
+                   ? fmt::format("{} is out of range: give a number from {} to {}", text, low, high)
+                   : std::string();
+      },
+      "");
+}
+
+// What was given as '' was meant to be something: a variable of a script that is not set, say.
+const CLI::Validator kNotEmpty(
+    [](std::string& text) {
+      return text.empty() ? std::string("an empty path: give one, or leave the option out")
+                          : std::string();
+    },
+    "");
+
 void declare(CLI::App& app, CommandLine& line) {
   auto& raw = line.raw;
   auto& mine = line.export_options;
-  app.set_version_flag("--version", "aoe-target " AOE_VERSION);
+  app.set_version_flag("--version", fmt::format("aoe-target {}", aoe_version()));
   mine.push_back(app.add_option("FILE|DEVICE", line.files, "Image file or block device")
                      ->expected(-1)
                      ->take_all());
@@ -327,18 +352,22 @@ void declare(CLI::App& app, CommandLine& line) {
                      ->expected(1)
                      ->take_all()
                      ->allow_extra_args(false));
-  mine.push_back(app.add_option("--shelf", raw.shelf, "Shelf (major address), 0 to 65534"));
-  mine.push_back(app.add_option("--slot", raw.slot, "Slot (minor address), 0 to 254"));
+  mine.push_back(app.add_option("--shelf", raw.shelf, "Shelf (major address), 0 to 65534")
+                     ->check(fits(0, kShelfMax)));
+  mine.push_back(app.add_option("--slot", raw.slot, "Slot (minor address), 0 to 254")
+                     ->check(fits(0, kSlotMax)));
   mine.push_back(app.add_flag("--read-only", raw.read_only, "Refuse writes"));
   mine.push_back(app.add_option("--buffer-count", raw.buffer_count,
-                                "Frames the receive buffer holds, 2 to 65535 (default 64)"));
+                                "Frames the receive buffer holds, 2 to 65535 (default 64)")
+                     ->check(fits(kBufferCountMin, kBufferCountMax)));
   mine.push_back(
       app.add_option("--allow", raw.allow, "Answer this source MAC address only; repeatable")
           ->expected(1)
           ->take_all()
           ->allow_extra_args(false));  // what follows one address is not another, but the file
   mine.push_back(app.add_option("--state-dir", raw.state_dir,
-                                "Keep config string, mask and reserve list across a restart here"));
+                                "Keep config string, mask and reserve list across a restart here")
+                     ->check(kNotEmpty));
   mine.push_back(app.add_flag("--direct", raw.direct, "Bypass the page cache (O_DIRECT)"));
   mine.push_back(app.add_flag("--write-cache", raw.write_cache,
                               "Answer a write before it is durable; only a flush makes it so"));
@@ -350,7 +379,8 @@ void declare(CLI::App& app, CommandLine& line) {
       app.add_flag("--no-extensions", line.no_extensions, "Plain AoEr11, without command 0x23"));
   mine.push_back(app.add_option("--serial", raw.serial, "Serial number told by identify"));
   app.add_option("--config", line.config, "TOML file with several exports");
-  app.add_option("--control", line.control, "UNIX socket that answers 'counters' and 'exports'");
+  app.add_option("--control", line.control, "UNIX socket that answers 'counters' and 'exports'")
+      ->check(kNotEmpty);
   app.add_option("--log-level", line.log_level,
                  "trace, debug, info, warn, error, critical, off (default info)")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
@@ -462,7 +492,11 @@ std::variant<Options, Quit> parse_command_line(const std::vector<std::string>& a
   } catch (const CLI::CallForVersion& version) {
     return Quit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    return Quit{2, fmt::format("aoe-target: {}: see --help\n", error.what())};
+    std::string what = error.what();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+      what = "unknown option" + what.substr(std::min(what.size(), what.find(':')));
+    }
+    return Quit{2, fmt::format("aoe-target: {}: see --help\n", what)};
   }
   Options options;
   Problems problems;
