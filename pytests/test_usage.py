@@ -198,6 +198,17 @@ def test_a_build_folder_of_another_tree_is_called_that(tmp_path):
     assert done.returncode == 2 and "was made for /elsewhere" in done.stderr and "rm -r" in done.stderr
 
 
+def test_the_manual_has_every_setting_of_a_schedule_with_its_default():
+    code = (PROJECT / "sim" / "schedule.h").read_text()
+    manual = (PROJECT / "docs" / "simulator.md").read_text()
+    rows = [line for line in manual.splitlines() if line.startswith("| `")]
+    found = re.findall(r"\bX\((\w+), ([\d']+)\)", code)
+    assert len(found) > 30
+    for name, value in found:
+        (row,) = [row for row in rows if f"`{name}`" in row.split("|")[1]]
+        assert value.replace("'", "") in re.findall(r"\d+", row.split("|")[2]), name
+
+
 # -- what is installed
 
 

@@ -767,6 +767,12 @@ void Context::expect(bool holds, const std::string& expected, const std::string&
 }
 
 void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& marks) {
+  std::string expected;
+  for (const Outcomes::Outcome& o : outcomes.all()) {
+    if (o.verdict == Verdict::pass || o.verdict == Verdict::info) {
+      expected += (expected.empty() ? "" : "; or ") + o.seen;
+    }
+  }
   for (const Outcomes::Outcome& o : outcomes.all()) {
     if (!o.test(x)) {
       continue;
@@ -778,17 +784,11 @@ void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& ma
       info(o.seen);
       return;
     }
-    findings_.push_back({o.verdict, clause_, o.seen, {}, o.seen, evidence(&x, marks)});
+    findings_.push_back({o.verdict, clause_, o.seen, expected, o.seen, evidence(&x, marks)});
     if (o.verdict == Verdict::fail) {
       throw CaseEnd(Verdict::fail, o.seen);
     }
     return;
-  }
-  std::string expected;
-  for (const Outcomes::Outcome& o : outcomes.all()) {
-    if (o.verdict != Verdict::fail) {
-      expected += (expected.empty() ? "" : "; or ") + o.seen;
-    }
   }
   fail("none of the allowed answers", expected, x.reply ? observer::summary(*x.reply) : "silence",
        &x, marks);
