@@ -17,13 +17,13 @@ ROOMS = [
 MAY_INCLUDE = {
     "target/wire": [],
     "target/engine": ["target/wire"],
-    "target/cache": ["target/engine", "target/wire"],
+    "target/cache": ["target/shell", "target/engine", "target/wire"],
     "target/shell": ["target/engine", "target/wire"],
-    "target/linux": ["target/shell", "target/engine", "target/wire", "conformance/output"],
-    "target": ["target/linux", "target/shell", "target/engine", "target/wire", "conformance/output"],
+    "target/linux": ["target/cache", "target/shell", "target/engine", "target/wire", "conformance/output"],
+    "target": ["target/linux", "target/cache", "target/shell", "target/engine", "target/wire", "conformance/output"],
     "conformance/output": [],
     "conformance": ["conformance/output"],
-    "sim": ["target/shell", "target/engine", "target/wire", "conformance", "conformance/output"],
+    "sim": ["target/cache", "target/shell", "target/engine", "target/wire", "conformance", "conformance/output"],
     "pcaps": ["conformance", "conformance/output"],
 }
 # What a room that does no input and output must not even name.

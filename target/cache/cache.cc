@@ -237,7 +237,16 @@ void Cache::launch(std::uint32_t index) {
   for (const auto& segment : flight.segments) {
     flight.sectors += static_cast<std::uint32_t>(segment.size() / kSectorBytes);
   }
-  to_start_.push_back({index, flight.op_kind, flight.lba, flight.sectors, flight.segments});
+  DiskOp& operation = to_start_.emplace_back();
+  operation.id = index;
+  operation.kind = flight.op_kind;
+  operation.lba = flight.lba;
+  operation.sectors = flight.sectors;
+  if (flight.segments.size() == 1) {
+    operation.data = flight.segments.front();
+  } else {
+    operation.segments = flight.segments;
+  }
 }
 
 void Cache::on_done(const DiskDone& done) {

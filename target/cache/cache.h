@@ -53,16 +53,6 @@ struct CacheConfig {
   Nanoseconds write_behind_delay_ns = 20'000'000;
 };
 
-// One operation for the disk below. The segments' bytes are sectors * 512 in all; they are valid
-// until on_done(id). Empty for a flush.
-struct BackingOp {
-  std::uint32_t id = 0;
-  DiskOpKind kind = DiskOpKind::read;
-  std::uint64_t lba = 0;
-  std::uint32_t sectors = 0;
-  std::span<const std::span<std::byte>> segments;
-};
-
 #define AOE_CACHE_COUNTERS(X)                                                         \
   X(hits)               /* reads answered from memory */                              \
   X(misses)             /* reads that asked the disk for at least one sector */       \
@@ -96,15 +86,13 @@ class Cache {
   void on_timer(Nanoseconds now);
   [[nodiscard]] Nanoseconds next_deadline() const;
 
-  // Operations for the disk below, oldest first; the caller takes them all and calls taken(). An
-  // operation's segments stay valid until its on_done().
-  [[nodiscard]] std::span<const BackingOp> to_start() const { return to_start_; }
+  // Operations for the disk below, oldest first; the caller starts them all and calls started().
+  // Their memory stays valid until on_done(id).
+  [[nodiscard]] std::span<const DiskOp> to_start() const { return to_start_; }
+  void started() { to_start_.clear(); }
   // Operations of start() that have ended. The caller takes them all and calls taken().
   [[nodiscard]] std::span<const DiskDone> finished() const { return finished_; }
-  void taken() {
-    to_start_.clear();
-    finished_.clear();
-  }
+  void taken() { finished_.clear(); }
 
   // Writes out everything that waits, whatever its age; for the end of the program, before a flush.
   void write_out();
@@ -263,7 +251,7 @@ class Cache {
   std::uint32_t in_flight_ = 0;
   bool behind_is_urgent_ = false;  // an operation waits for room
 
-  std::vector<BackingOp> to_start_;
+  std::vector<DiskOp> to_start_;
   std::vector<DiskDone> finished_;
   CacheCounters counters_;
 };

@@ -75,7 +75,7 @@ class Bench {
 
   // --- below ---
   struct Below {
-    BackingOp operation;
+    DiskOp operation;
     std::vector<std::span<std::byte>> segments;
   };
   std::vector<Below> below;
@@ -127,9 +127,13 @@ class Bench {
 
  private:
   void take() {
-    for (const BackingOp& operation : cache_.to_start()) {
+    for (const DiskOp& operation : cache_.to_start()) {
+      Below one{operation, {operation.segments.begin(), operation.segments.end()}};
+      if (operation.segments.empty() && !operation.data.empty()) {
+        one.segments.push_back(operation.data);
+      }
       std::uint64_t bytes = 0;
-      for (const auto& segment : operation.segments) {
+      for (const auto& segment : one.segments) {
         bytes += segment.size();
       }
       EXPECT_EQ(bytes, operation.sectors * kSectorBytes);
@@ -143,13 +147,14 @@ class Bench {
                               other.operation.kind != DiskOpKind::write))
             << "operations at " << operation.lba << " and " << other.operation.lba << " overlap";
       }
-      below.push_back({operation, {operation.segments.begin(), operation.segments.end()}});
+      below.push_back(std::move(one));
     }
     for (const DiskDone& done : cache_.finished()) {
       EXPECT_EQ(ends_.count(done.id), 0U) << "ended twice";
       ends_[done.id] = done.status;
       ended_now.push_back(done.id);
     }
+    cache_.started();
     cache_.taken();
   }
 

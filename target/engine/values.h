@@ -91,6 +91,9 @@ struct DiskOp {
   std::uint32_t sectors = 0;
   std::span<std::byte> data;
   wire::MacAddress initiator{};  // who asked: for shares and streams, never for permission
+  // Of an operation that was put together from several (target/cache): the pieces of memory, in
+  // order; data is empty then. The engine's own have none.
+  std::span<const std::span<std::byte>> segments{};
 };
 
 // New persistent state to be stored, all or nothing. Ends with on_disk_done(id) like a disk

@@ -185,7 +185,7 @@ void Shell::tell_notes() {
 }
 
 Nanoseconds Shell::deadline() const {
-  Nanoseconds earliest = std::min(engine_.next_deadline(), disk_retry_);
+  Nanoseconds earliest = std::min({engine_.next_deadline(), disk_retry_, around_.disk.deadline()});
   for (const Port& port : ports_) {
     earliest = std::min(earliest, port.queue.retry_at());
   }

@@ -75,6 +75,8 @@ class Disk {
   virtual void reap(std::vector<DiskCompletion>& completions) = 0;
   // Something waits for room, and no event will come of it: reap again after a moment.
   [[nodiscard]] virtual bool wants_retry() const { return false; }
+  // The instant at which reap() wants to be called although nothing has ended.
+  [[nodiscard]] virtual Nanoseconds deadline() const { return kNever; }
 };
 
 // Stores the state of a target, all or nothing. One save at a time.
