@@ -263,12 +263,12 @@ void Cache::on_done(const DiskDone& done) {
         const std::vector<Part> parts = flight.parts;
         const DiskOpKind kind = flight.op_kind;
         free_flights_.push_back(done.id);
-        for (const Part& part : parts) {
-          const std::uint32_t again = begin_flight(FlightKind::parts, kind, part.lba);
-          flights_[again].parts.push_back(part);
-          flights_[again].segments.push_back(part.data);
-          launch(again);
+        auto& waiting = kind == DiskOpKind::read ? read_parts_ : write_parts_;
+        for (Part part : parts) {
+          part.alone = true;
+          waiting.push_back(part);
         }
+        queue_parts_below();
         return;
       }
       for (const Part& part : flight.parts) {
@@ -515,7 +515,8 @@ void Cache::queue_parts_below() {
     const DiskOpKind kind = parts == &read_parts_ ? DiskOpKind::read : DiskOpKind::write;
     std::stable_sort(parts->begin(), parts->end(),
                      [](const Part& a, const Part& b) { return a.lba < b.lba; });
-    for (std::size_t i = 0; i < parts->size();) {
+    std::size_t i = 0;
+    while (i < parts->size() && in_flight_ < config_.flights_max) {
       const std::uint32_t index = begin_flight(FlightKind::parts, kind, (*parts)[i].lba);
       Flight& flight = flights_[index];
       std::uint64_t end = (*parts)[i].lba;
@@ -524,7 +525,9 @@ void Cache::queue_parts_below() {
         const Part& part = (*parts)[i];
         const auto more = static_cast<std::uint32_t>(part.data.size() / kSectorBytes);
         if (!flight.parts.empty()) {
-          if (part.lba != end || sectors + more > config_.operation_sectors_max) {
+          if (part.lba != end || part.alone || flight.parts.back().alone ||
+              sectors + more > config_.operation_sectors_max ||
+              flight.segments.size() == kSegmentsMax) {
             break;
           }
           ++counters_.merged;
@@ -537,7 +540,8 @@ void Cache::queue_parts_below() {
       } while (i < parts->size());
       launch(index);
     }
-    parts->clear();
+    // The rest when the disk has room.
+    parts->erase(parts->begin(), parts->begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
@@ -625,9 +629,12 @@ bool Cache::load(std::uint64_t lba, std::uint64_t end) {
     if (page == kNone) {
       break;
     }
-    if (flight != kNone && flights_[flight].segments.size() > 0 &&
-        at - flights_[flight].lba >= config_.operation_sectors_max) {
+    if (flight != kNone && (at - flights_[flight].lba >= config_.operation_sectors_max ||
+                            flights_[flight].segments.size() == kSegmentsMax)) {
       close();
+    }
+    if (flight == kNone && in_flight_ >= config_.flights_max) {
+      break;
     }
     pages_[page].loading |= bit;
     ++counters_.read_ahead_sectors;
@@ -815,7 +822,8 @@ Nanoseconds Cache::next_deadline() const {
 // Starts what is due: dirt that is old, wanted by a flush, or too much; then the flushes whose dirt
 // is below.
 void Cache::pump() {
-  while (dirty_first_ != kNone && cleaning_ < config_.write_behind_depth) {
+  while (dirty_first_ != kNone && cleaning_ < config_.write_behind_depth &&
+         in_flight_ < config_.flights_max) {
     const Page& page = pages_[dirty_first_];
     const bool due = page.sequence <= write_out_up_to_ || behind_is_urgent_ ||
                      counters_.dirty_pages > config_.pages / kDirtyStartPart ||
@@ -857,7 +865,9 @@ void Cache::clean_from(std::uint32_t page) {
     --begin;
   }
   std::uint64_t end = first + 1;
-  while (end - begin < config_.operation_sectors_max && end < config_.sectors && is_dirty(end)) {
+  const std::uint64_t most =
+      std::min<std::uint64_t>(config_.operation_sectors_max, (kSegmentsMax - 1) * kPageSectors);
+  while (end - begin < most && end < config_.sectors && is_dirty(end)) {
     ++end;
   }
   const std::uint32_t index = begin_flight(FlightKind::clean, DiskOpKind::write, begin);

@@ -49,6 +49,7 @@ struct CacheConfig {
   std::uint32_t read_ahead_sectors_max = 2048;  // for each stream; 0: none
   std::uint32_t streams_max = 64;               // sequential readers that are followed at once
   std::uint32_t write_behind_depth = 4;         // operations that write behind, at once
+  std::uint32_t flights_max = 512;              // operations that the disk below holds at once
   // How long a written sector may wait for neighbours to be written with.
   Nanoseconds write_behind_delay_ns = 20'000'000;
 };
@@ -71,6 +72,9 @@ struct CacheCounters {
   AOE_CACHE_COUNTERS(AOE_CACHE_COUNTER_MEMBER)
 #undef AOE_CACHE_COUNTER_MEMBER
 };
+
+// Pieces of memory in one operation for the disk below.
+inline constexpr std::size_t kSegmentsMax = 512;
 
 class Cache {
  public:
@@ -133,6 +137,7 @@ class Cache {
     std::uint32_t operation = 0;  // index of pending_
     std::uint64_t lba = 0;
     std::span<std::byte> data;
+    bool alone = false;  // it failed inside a larger one
   };
 
   enum class FlightKind : std::uint8_t { parts, load, clean, flush };

@@ -455,7 +455,8 @@ TEST_P(Random, WhatWasAcknowledgedIsRead) {
                        .operation_sectors_max = 16,
                        .read_ahead_sectors_max = 64,
                        .streams_max = 3,
-                       .write_behind_depth = 2};
+                       .write_behind_depth = 2,
+                       .flights_max = 5};
     Bench t(config);
     // By sector: the values that a read may see. One, unless a write failed or is not answered.
     std::vector<std::vector<std::uint64_t>> may(kSectors, {0});

@@ -106,16 +106,17 @@ AioDisk::Operation& AioDisk::take_free() {
 
 void AioDisk::prepare(Operation& operation, const engine::DiskOp& wanted) {
   operation.id = wanted.id;
-  operation.bytes = wanted.data.size();
+  operation.bytes = bytes_of(wanted);
+  pieces_of(wanted, operation.pieces);
+  const auto count = static_cast<int>(operation.pieces.size());
   const auto offset_bytes = static_cast<std::int64_t>(wanted.lba) * kSectorBytes;
   switch (wanted.kind) {
     case engine::DiskOpKind::read:
-      ::io_prep_pread(&operation.control, image_fd_, wanted.data.data(), wanted.data.size(),
-                      offset_bytes);
+      ::io_prep_preadv(&operation.control, image_fd_, operation.pieces.data(), count, offset_bytes);
       break;
     case engine::DiskOpKind::write:
-      ::io_prep_pwrite(&operation.control, image_fd_, wanted.data.data(), wanted.data.size(),
-                       offset_bytes);
+      ::io_prep_pwritev(&operation.control, image_fd_, operation.pieces.data(), count,
+                        offset_bytes);
       break;
     case engine::DiskOpKind::flush:
       ::io_prep_fdsync(&operation.control, image_fd_);

@@ -56,6 +56,7 @@ class AioDisk final : public ImageDisk {
     iocb control{};
     std::uint32_t id = 0;
     std::uint64_t bytes = 0;
+    std::vector<iovec> pieces;
     bool busy = false;
   };
 

@@ -71,7 +71,8 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
     : options_(options),
       name_(export_name(options.shelf, options.slot)),
       loop_(loop),
-      image_(open_image({options.file, options.read_only, options.direct, options.write_cache})) {
+      image_(open_image({options.file, options.read_only, options.direct,
+                         options.durability == Durability::flush})) {
   if (!options_.state_dir.empty()) {
     state_directory_ = open_state_directory(options_.state_dir);
     store_ = std::make_unique<StateStore>(*state_directory_, options_.state_dir, options_.shelf,
@@ -92,19 +93,35 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
   const auto config = engine_config();
   // Direct writes are durable one by one (O_DSYNC), and the kernel carries them out asynchronously.
   // On the page cache O_DSYNC would make every single one wait: a group is as durable.
-  const auto durability = options_.write_cache ? shell::WriteDurability::by_flush
-                          : options_.direct    ? shell::WriteDurability::as_written
-                                               : shell::WriteDurability::synced_in_groups;
-  disk_ =
-      std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max, aio_calls_);
+  const bool by_flush = options_.durability == Durability::flush;
+  const auto durability = by_flush          ? shell::WriteDurability::by_flush
+                          : options_.direct ? shell::WriteDurability::as_written
+                                            : shell::WriteDurability::synced_in_groups;
+  if (options_.direct) {
+    disk_ = std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max,
+                                      aio_calls_);
+  } else {
+    disk_ = std::make_unique<WorkerDisk>(image_.fd.get(), options_.file, file_calls_);
+  }
   if (store_) {
     saver_ = std::make_unique<SaveWorker>(*store_);
   }
   commit_ = std::make_unique<shell::GroupCommit>(*disk_, durability);
+  // The page cache keeps, reads ahead and writes behind for a buffered image, and outlives this
+  // process; a direct one has only us.
+  cache::CacheConfig cache_config;
+  cache_config.sectors = image_.size.sectors;
+  cache_config.flights_max = config.operations_max;
+  if (options_.direct) {
+    cache_config.pages = static_cast<std::uint32_t>(options_.cache_bytes / cache::kPageBytes);
+    cache_config.write_behind = by_flush && !options_.read_only && cache_config.pages > 0;
+  }
+  cache_ = std::make_unique<cache::CachedDisk>(*commit_, static_cast<shell::Clock&>(*this),
+                                               cache_config);
   shell_ = std::make_unique<shell::Shell>(config, shell::Surroundings{.clock = *this,
                                                                       .intake = *this,
                                                                       .sender = *this,
-                                                                      .disk = *commit_,
+                                                                      .disk = *cache_,
                                                                       .store = saver_.get(),
                                                                       .notes = this});
   for (std::uint16_t i = 0; i < ports_.size(); ++i) {
@@ -136,7 +153,7 @@ engine::EngineConfig Export::engine_config() const {
   config.slot = options_.slot;
   config.sectors = image_.size.sectors;
   config.read_only = options_.read_only;
-  config.volatile_write_cache = options_.write_cache && !options_.read_only;
+  config.volatile_write_cache = options_.durability == Durability::flush && !options_.read_only;
   config.buffer_count = options_.buffer_count;
   config.serial = options_.serial;
   for (const Port& port : ports_) {
@@ -433,6 +450,10 @@ nlohmann::ordered_json Export::counters() {
                           {"reopened", port.reopened}});
   }
   const auto disk = disk_->counters();
+  nlohmann::ordered_json cache_counters;
+#define AOE_CACHE_COUNTER_TELL(name) cache_counters[#name] = cache_->cache().counters().name;
+  AOE_CACHE_COUNTERS(AOE_CACHE_COUNTER_TELL)
+#undef AOE_CACHE_COUNTER_TELL
   return {{"export", name_},
           {"engine", engine_counters},
           {"interfaces", interfaces},
@@ -444,6 +465,7 @@ nlohmann::ordered_json Export::counters() {
             {"errors", disk.errors + commit_->counters().errors},
             {"short_transfers", disk.short_transfers},
             {"outstanding", disk_->outstanding()}}},
+          {"cache", cache_counters},
           {"state",
            {{"saves", saver_ ? saver_->saves() : 0},
             {"save_failures", saver_ ? saver_->failures() : 0}}}};
@@ -460,7 +482,8 @@ nlohmann::ordered_json Export::describe() const {
           {"interfaces", interfaces},
           {"buffer_count", options_.buffer_count},
           {"read_only", options_.read_only},
-          {"write_cache", options_.write_cache},
+          {"durability", options_.durability == Durability::flush ? "flush" : "write"},
+          {"cache_bytes", options_.direct ? options_.cache_bytes : 0},
           {"direct", options_.direct},
           {"extensions", options_.extensions},
           {"state_dir", options_.state_dir}};

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "target/cache/cached_disk.h"
 #include "target/linux/aio_disk.h"
 #include "target/linux/event_loop.h"
 #include "target/linux/image.h"
@@ -115,6 +116,7 @@ class Export final : private shell::Clock,
   std::vector<Port> ports_;
   std::unique_ptr<ImageDisk> disk_;
   std::unique_ptr<shell::GroupCommit> commit_;
+  std::unique_ptr<cache::CachedDisk> cache_;
   std::unique_ptr<shell::Shell> shell_;
   EventLoop::Token disk_token_ = 0;
   bool stopping_ = false;

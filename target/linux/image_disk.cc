@@ -11,6 +11,20 @@ engine::DiskStatus status_of_errno(int error) {
                                             : engine::DiskStatus::io_error;
 }
 
+void pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces) {
+  pieces.clear();
+  if (!op.data.empty()) {
+    pieces.push_back({op.data.data(), op.data.size()});
+  }
+  for (const auto& segment : op.segments) {
+    pieces.push_back({segment.data(), segment.size()});
+  }
+}
+
+std::uint64_t bytes_of(const engine::DiskOp& op) {
+  return std::uint64_t{op.sectors} * engine::kSectorBytes;
+}
+
 void StartTimes::started(const engine::DiskOp& op, engine::Nanoseconds now) {
   held_.push_back({op.id, {op.kind, op.lba, now}});
 }

@@ -3,8 +3,11 @@
 // takes its own export and nothing else.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "target/shell/surroundings.h"
 
@@ -37,6 +40,11 @@ class ImageDisk : public shell::Disk {
   // The one that was started first.
   [[nodiscard]] virtual std::optional<HeldOperation> oldest() const = 0;
 };
+
+// The memory of an operation, piece by piece, as the kernel takes it.
+void pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces);
+// Bytes that an operation transfers.
+[[nodiscard]] std::uint64_t bytes_of(const engine::DiskOp& op);
 
 // What an error of the kernel means for the initiator.
 engine::DiskStatus status_of_errno(int error);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <string_view>
 
 #include "aoe_version.h"
 
@@ -29,6 +30,8 @@ struct RawExport {
   bool read_only = false;
   bool direct = false;
   bool write_cache = false;
+  std::string durability;  // empty: not said
+  std::string cache_size;  // empty: not said
   std::string behind_window = "reject";
   std::string reset_on = "any-config";
   bool extensions = true;
@@ -103,6 +106,43 @@ void judge_serial(const RawExport& raw, Problems& problems) {
   }
 }
 
+// "32M": a whole number with K, M or G for powers of 1,024. 0: no cache.
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  constexpr std::string_view kUnits = "KMG";
+  unsigned shift = 0;
+  if (!text.empty()) {
+    if (const auto unit = kUnits.find(text.back()); unit != std::string_view::npos) {
+      shift = static_cast<unsigned>(unit + 1) * 10;
+      text.remove_suffix(1);
+    }
+  }
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value >> (63 - shift) != 0) {
+    return std::nullopt;
+  }
+  return value << shift;
+}
+
+void judge_cache_size(const RawExport& raw, ExportOptions& result, Problems& problems) {
+  if (raw.cache_size.empty()) {
+    return;
+  }
+  const auto size = parse_size(raw.cache_size);
+  if (!size || (*size != 0 && (*size < kCacheBytesMin || *size > kCacheBytesMax))) {
+    problems.push_back(fmt::format("{}: cache-size '{}': give 0, or from 1M to 64G, as in 32M",
+                                   raw.where, raw.cache_size));
+    return;
+  }
+  if (!raw.direct && *size != 0) {
+    problems.push_back(
+        fmt::format("{}: cache-size needs direct: without it the operating system's page cache is "
+                    "the cache",
+                    raw.where));
+  }
+  result.cache_bytes = *size;
+}
+
 ExportOptions judge(const RawExport& raw, Problems& problems) {
   ExportOptions result;
   result.where = raw.where;
@@ -130,7 +170,18 @@ ExportOptions judge(const RawExport& raw, Problems& problems) {
   result.state_dir = raw.state_dir;
   result.read_only = raw.read_only;
   result.direct = raw.direct;
-  result.write_cache = raw.write_cache;
+  result.durability = raw.write_cache ? Durability::flush : Durability::write;
+  if (!raw.durability.empty()) {
+    result.durability =
+        word<Durability>(raw, "durability", raw.durability,
+                         {{"write", Durability::write}, {"flush", Durability::flush}}, problems);
+    if (raw.write_cache && result.durability != Durability::flush) {
+      problems.push_back(fmt::format(
+          "{}: write-cache means durability flush, and durability says {}: give one of the two",
+          raw.where, raw.durability));
+    }
+  }
+  judge_cache_size(raw, result, problems);
   result.behind_window =
       word<engine::BehindWindow>(raw, "behind-window", raw.behind_window,
                                  {{"reject", engine::BehindWindow::reject_silently},
@@ -254,6 +305,8 @@ RawExport read_export(const toml::table& table, const std::string& file_name, Pr
   reader.read("state-dir", raw.state_dir, "a string");
   reader.read("direct", raw.direct, "true or false");
   reader.read("write-cache", raw.write_cache, "true or false");
+  reader.read("durability", raw.durability, "a string");
+  reader.read("cache-size", raw.cache_size, "a string");
   reader.read("behind-window", raw.behind_window, "a string");
   reader.read("reset-on", raw.reset_on, "a string");
   reader.read("extensions", raw.extensions, "true or false");
@@ -369,8 +422,13 @@ void declare(CLI::App& app, CommandLine& line) {
                                 "Keep config string, mask and reserve list across a restart here")
                      ->check(kNotEmpty));
   mine.push_back(app.add_flag("--direct", raw.direct, "Bypass the page cache (O_DIRECT)"));
-  mine.push_back(app.add_flag("--write-cache", raw.write_cache,
-                              "Answer a write before it is durable; only a flush makes it so"));
+  mine.push_back(app.add_option("--durability", raw.durability,
+                                "When a write is answered: write (durable, default) or flush "
+                                "(before; a flush makes it durable)"));
+  mine.push_back(app.add_flag("--write-cache", raw.write_cache, "The same as --durability flush"));
+  mine.push_back(app.add_option("--cache-size", raw.cache_size,
+                                "Memory for read-ahead and write-behind of a direct image "
+                                "(default 32M; 0: none)"));
   mine.push_back(app.add_option("--behind-window", raw.behind_window,
                                 "A write with a tag behind the window: reject or perform"));
   mine.push_back(app.add_option("--reset-on", raw.reset_on,

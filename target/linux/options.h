@@ -21,6 +21,13 @@ inline constexpr std::int64_t kBufferCountMax = 0xFFFF;
 inline constexpr std::size_t kSerialLengthMax = 20;  // identify words 10-19
 inline constexpr std::size_t kInterfacesMax = 64;
 
+// What an answered write promises (docs/aoe-target.md, "When is a write durable?").
+enum class Durability : std::uint8_t { write, flush };
+
+inline constexpr std::uint64_t kCacheBytesDefault = std::uint64_t{32} << 20;
+inline constexpr std::uint64_t kCacheBytesMin = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t kCacheBytesMax = std::uint64_t{64} << 30;
+
 struct ExportOptions {
   std::string where;  // for messages: "command line" or "FILE.toml:LINE"
   std::string file;
@@ -32,7 +39,8 @@ struct ExportOptions {
   std::vector<wire::MacAddress> allow;
   std::string state_dir;  // empty: nothing survives a restart
   bool direct = false;
-  bool write_cache = false;
+  Durability durability = Durability::write;
+  std::uint64_t cache_bytes = kCacheBytesDefault;  // used by direct images
   engine::BehindWindow behind_window = engine::BehindWindow::reject_silently;
   engine::ResetOn reset_on = engine::ResetOn::any_config;
   bool extensions = true;

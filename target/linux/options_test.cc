@@ -65,7 +65,9 @@ TEST(CommandLine, ThePlainCase) {
   EXPECT_EQ(one.shelf, 1);
   EXPECT_EQ(one.slot, 2);
   EXPECT_EQ(one.buffer_count, 64);
-  EXPECT_FALSE(one.read_only || one.direct || one.write_cache);
+  EXPECT_FALSE(one.read_only || one.direct);
+  EXPECT_EQ(one.durability, Durability::write);
+  EXPECT_EQ(one.cache_bytes, kCacheBytesDefault);
   EXPECT_TRUE(one.extensions);
   EXPECT_EQ(one.serial, "e1.2");
   EXPECT_EQ(one.behind_window, engine::BehindWindow::reject_silently);
@@ -104,7 +106,8 @@ TEST(CommandLine, EveryOption) {
                                        "--check"}));
   const auto& one = options.exports.at(0);
   EXPECT_THAT(one.interfaces, ElementsAre("eth0", "eth1"));
-  EXPECT_TRUE(one.read_only && one.direct && one.write_cache);
+  EXPECT_TRUE(one.read_only && one.direct);
+  EXPECT_EQ(one.durability, Durability::flush);
   EXPECT_EQ(one.buffer_count, 128);
   EXPECT_THAT(one.allow, ElementsAre(wire::MacAddress{{2, 0, 0, 0, 0, 0x0A}},
                                      wire::MacAddress{{2, 0, 0, 0, 0, 0x0B}}));
@@ -156,6 +159,22 @@ TEST(CommandLine, EveryMistakeHasItsLine) {
   EXPECT_THAT(refused(plain_and({"--interface", "eth0"})), HasSubstr("eth0 is named twice"));
   EXPECT_THAT(refused(plain_and({"--interface", std::string(16, 'x')})), HasSubstr("impossible"));
   EXPECT_THAT(refused(plain_and({"--nonsense"})), HasSubstr("--nonsense"));
+}
+
+TEST(CommandLine, WhatAWritePromisesAndTheMemoryForIt) {
+  EXPECT_EQ(good(plain_and({"--durability", "flush"})).exports.at(0).durability, Durability::flush);
+  EXPECT_EQ(good(plain_and({"--write-cache"})).exports.at(0).durability, Durability::flush);
+  EXPECT_EQ(good(plain_and({"--direct", "--cache-size", "2G"})).exports.at(0).cache_bytes,
+            std::uint64_t{2} << 30);
+  EXPECT_EQ(good(plain_and({"--direct", "--cache-size", "0"})).exports.at(0).cache_bytes, 0U);
+  EXPECT_THAT(refused(plain_and({"--durability", "never"})), HasSubstr("flush or write"));
+  EXPECT_THAT(refused(plain_and({"--write-cache", "--durability", "write"})),
+              HasSubstr("give one of the two"));
+  EXPECT_THAT(refused(plain_and({"--cache-size", "32M"})), HasSubstr("needs direct"));
+  for (const char* bad : {"1023K", "65G", "-1M", "M", "1T", "32 M", "99999999999999999999"}) {
+    EXPECT_THAT(refused(plain_and({"--direct", "--cache-size", bad})), HasSubstr("from 1M to 64G"))
+        << bad;
+  }
 }
 
 TEST(CommandLine, HelpAndVersionAreNoErrors) {

@@ -19,19 +19,19 @@ constexpr std::int64_t kSectorBytes = engine::kSectorBytes;
 
 }  // namespace
 
-std::int64_t FileCalls::read_cached(int fd, std::span<std::byte> to, std::int64_t offset_bytes) {
-  const iovec piece{to.data(), to.size()};
-  const ssize_t count = ::preadv2(fd, &piece, 1, offset_bytes, RWF_NOWAIT);
+std::int64_t FileCalls::read_cached(int fd, Pieces to, std::int64_t offset_bytes) {
+  const ssize_t count =
+      ::preadv2(fd, to.data(), static_cast<int>(to.size()), offset_bytes, RWF_NOWAIT);
   return count >= 0 ? count : -errno;
 }
 
-std::int64_t FileCalls::read(int fd, std::span<std::byte> to, std::int64_t offset_bytes) {
-  const ssize_t count = ::pread(fd, to.data(), to.size(), offset_bytes);
+std::int64_t FileCalls::read(int fd, Pieces to, std::int64_t offset_bytes) {
+  const ssize_t count = ::preadv(fd, to.data(), static_cast<int>(to.size()), offset_bytes);
   return count >= 0 ? count : -errno;
 }
 
-std::int64_t FileCalls::write(int fd, std::span<const std::byte> from, std::int64_t offset_bytes) {
-  const ssize_t count = ::pwrite(fd, from.data(), from.size(), offset_bytes);
+std::int64_t FileCalls::write(int fd, Pieces from, std::int64_t offset_bytes) {
+  const ssize_t count = ::pwritev(fd, from.data(), static_cast<int>(from.size()), offset_bytes);
   return count >= 0 ? count : -errno;
 }
 
@@ -84,13 +84,14 @@ bool WorkerDisk::read_at_once(const engine::DiskOp& op) {
   if (!nowait_works_) {
     return false;
   }
+  pieces_of(op, pieces_);
   const std::int64_t count =
-      calls_.read_cached(image_fd_, op.data, static_cast<std::int64_t>(op.lba) * kSectorBytes);
+      calls_.read_cached(image_fd_, pieces_, static_cast<std::int64_t>(op.lba) * kSectorBytes);
   if (count == -EOPNOTSUPP) {
     nowait_works_ = false;
   }
   // Whatever else went wrong, or is only half in memory, a thread finds out.
-  if (count != static_cast<std::int64_t>(op.data.size())) {
+  if (count != static_cast<std::int64_t>(bytes_of(op))) {
     return false;
   }
   ++counters_.hot_reads;
@@ -144,16 +145,17 @@ void WorkerDisk::start(std::span<const engine::DiskOp> operations) {
   }
 }
 
-std::int64_t WorkerDisk::carry_out(const engine::DiskOp& op) {
+std::int64_t WorkerDisk::carry_out(const engine::DiskOp& op, std::vector<iovec>& pieces) {
+  pieces_of(op, pieces);
   const auto offset_bytes = static_cast<std::int64_t>(op.lba) * kSectorBytes;
   std::int64_t result = 0;
   do {
     switch (op.kind) {
       case engine::DiskOpKind::read:
-        result = calls_.read(image_fd_, op.data, offset_bytes);
+        result = calls_.read(image_fd_, pieces, offset_bytes);
         break;
       case engine::DiskOpKind::write:
-        result = calls_.write(image_fd_, op.data, offset_bytes);
+        result = calls_.write(image_fd_, pieces, offset_bytes);
         break;
       case engine::DiskOpKind::flush:
         result = calls_.sync_data(image_fd_);
@@ -164,6 +166,7 @@ std::int64_t WorkerDisk::carry_out(const engine::DiskOp& op) {
 }
 
 void WorkerDisk::work(Queue& queue) {
+  std::vector<iovec> pieces;
   std::unique_lock lock(mutex_);
   while (true) {
     queue.filled.wait(lock, [&] { return closing_ || !queue.operations.empty(); });
@@ -173,10 +176,10 @@ void WorkerDisk::work(Queue& queue) {
     const engine::DiskOp op = queue.operations.front();
     queue.operations.pop_front();
     lock.unlock();
-    const std::int64_t result = carry_out(op);
+    const std::int64_t result = carry_out(op, pieces);
     lock.lock();
     const bool first = ended_.empty();
-    ended_.push_back({op.id, result, op.data.size()});
+    ended_.push_back({op.id, result, bytes_of(op)});
     if (first) {
       const std::uint64_t one = 1;
       [[maybe_unused]] const ssize_t told = ::write(event_fd_.get(), &one, sizeof one);

@@ -21,15 +21,17 @@
 
 namespace target::linux_shell {
 
+using Pieces = std::span<const iovec>;
+
 // The system calls, so that a test can play a slow or a failing kernel. Results are the kernel's: a
 // count, or -errno. Called by several threads at once.
 class FileCalls {
  public:
   virtual ~FileCalls() = default;
   // Without waiting: -EAGAIN when the bytes are not in memory.
-  virtual std::int64_t read_cached(int fd, std::span<std::byte> to, std::int64_t offset_bytes);
-  virtual std::int64_t read(int fd, std::span<std::byte> to, std::int64_t offset_bytes);
-  virtual std::int64_t write(int fd, std::span<const std::byte> from, std::int64_t offset_bytes);
+  virtual std::int64_t read_cached(int fd, Pieces to, std::int64_t offset_bytes);
+  virtual std::int64_t read(int fd, Pieces to, std::int64_t offset_bytes);
+  virtual std::int64_t write(int fd, Pieces from, std::int64_t offset_bytes);
   virtual int sync_data(int fd);
 };
 
@@ -70,7 +72,7 @@ class WorkerDisk final : public ImageDisk {
 
   bool read_at_once(const engine::DiskOp& op);
   void work(Queue& queue);
-  std::int64_t carry_out(const engine::DiskOp& op);
+  std::int64_t carry_out(const engine::DiskOp& op, std::vector<iovec>& pieces);
   shell::DiskCompletion judge(const Ended& ended);
 
   int image_fd_;
@@ -81,6 +83,7 @@ class WorkerDisk final : public ImageDisk {
   StartTimes times_;
   std::vector<shell::DiskCompletion> finished_;
   std::vector<Ended> taken_;
+  std::vector<iovec> pieces_;
   DiskCounters counters_;
 
   // Shared with the threads.

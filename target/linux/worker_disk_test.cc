@@ -25,14 +25,14 @@ using engine::DiskStatus;
 // A kernel that holds operations while it is told to, and answers as it is told.
 class ScriptedFile : public FileCalls {
  public:
-  std::int64_t read_cached(int fd, std::span<std::byte> to, std::int64_t offset) override {
+  std::int64_t read_cached(int fd, Pieces to, std::int64_t offset) override {
     return cached == 0 ? FileCalls::read_cached(fd, to, offset) : cached;
   }
-  std::int64_t read(int fd, std::span<std::byte> to, std::int64_t offset) override {
+  std::int64_t read(int fd, Pieces to, std::int64_t offset) override {
     wait(holds_reads);
     return FileCalls::read(fd, to, offset);
   }
-  std::int64_t write(int fd, std::span<const std::byte> from, std::int64_t offset) override {
+  std::int64_t write(int fd, Pieces from, std::int64_t offset) override {
     wait(holds_writes);
     return write_result != 0 ? write_result : FileCalls::write(fd, from, offset);
   }
