@@ -20,6 +20,7 @@
 #include "conformance/links/unix_socket.h"
 #include "conformance/listing.h"
 #include "conformance/outcome.h"
+#include "conformance/output/output_file.h"
 #include "conformance/probe.h"
 #include "conformance/report/compare.h"
 #include "conformance/report_commands.h"
@@ -370,7 +371,7 @@ int run(const Options& o, const std::string& command) {
   config.interrupted = [] { return g_signals > 0; };
   std::optional<Outcome> outcome;
   if (!o.plan && !o.dry_run) {
-    outcome.emplace(o.outcome);
+    outcome.emplace(o.outcome, o.target_image);
     config.capture_dir = outcome->capture_dir(o.capture_dir);
   }
   if (o.repeat > 1) {
@@ -575,7 +576,8 @@ int dispatch(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return conformance::dispatch(argc, argv);
+    const int code = conformance::dispatch(argc, argv);
+    return output::printed_whole("aoe-conformance") ? code : conformance::exit_error;
   } catch (const conformance::UsageError& e) {
     std::cerr << "aoe-conformance: " << e.what() << "\n";
     return conformance::exit_usage;

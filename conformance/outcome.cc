@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "conformance/output/output_file.h"
 #include "conformance/report/page.h"
 #include "conformance/runner/selection.h"
 
@@ -31,13 +32,32 @@ report::Detail detail(const OutcomeOptions& o) {
                      : report::Detail::usual;
 }
 
-void write_reports(const OutcomeOptions& o, const report::Report& r) {
-  if (!o.report_dir.empty()) {
-    report::write_all(o.report_dir, r);
+bool report_on_standard_output(const OutcomeOptions& o) {
+  for (const std::string* path : {&o.report_text, &o.report_tap, &o.report_xml, &o.report_json,
+                                  &o.report_html, &o.write_baseline}) {
+    if (*path == "-" || *path == "/dev/stdout") {
+      return true;
+    }
   }
-  const auto one = [](const std::string& path, const auto& make) {
+  return false;
+}
+
+// Each that can be written is. What could not, a line each.
+std::string write_reports(const OutcomeOptions& o, const report::Report& r) {
+  std::string trouble = r.capture_trouble;
+  const auto attempt = [&trouble](const auto& write) {
+    try {
+      write();
+    } catch (const std::exception& e) {
+      trouble += (trouble.empty() ? "" : "\naoe-conformance: ") + std::string(e.what());
+    }
+  };
+  if (!o.report_dir.empty()) {
+    attempt([&] { report::write_all(o.report_dir, r); });
+  }
+  const auto one = [&](const std::string& path, const auto& make) {
     if (!path.empty()) {
-      report::write_file(path, make());
+      attempt([&] { output::write_file(path, make()); });
     }
   };
   one(o.report_text, [&] { return report::to_text(r, {false, report::Detail::full}); });
@@ -45,6 +65,8 @@ void write_reports(const OutcomeOptions& o, const report::Report& r) {
   one(o.report_xml, [&] { return report::to_junit(r); });
   one(o.report_json, [&] { return report::to_json(r); });
   one(o.report_html, [&] { return report::run_page(report::to_json(r)); });
+  one(o.write_baseline, [&] { return report::baseline_text(r, o.reason); });
+  return trouble;
 }
 
 }  // namespace
@@ -81,7 +103,7 @@ void add_outcome_options(CLI::App& app, OutcomeOptions& o) {
   brief->excludes(verbose);
 }
 
-Outcome::Outcome(const OutcomeOptions& options) : o_(options) {
+Outcome::Outcome(const OutcomeOptions& options, const std::string& target_image) : o_(options) {
   if (!o_.write_baseline.empty() && o_.reason.empty()) {
     throw UsageError("--write-baseline needs --reason TEXT: why these failures are accepted");
   }
@@ -96,12 +118,15 @@ Outcome::Outcome(const OutcomeOptions& options) : o_(options) {
       throw UsageError(fmt::format("--baseline {}", e.what()));
     }
   }
-  for (const std::string* path : {&o_.report_text, &o_.report_tap, &o_.report_xml, &o_.report_json,
-                                  &o_.report_html, &o_.write_baseline}) {
-    struct stat info {};
-    if (!path->empty() && stat(path->c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-      throw UsageError(fmt::format("{}: is a directory, and a file is to be written", *path));
-    }
+  // A baseline that is read may be written anew: that is what --write-baseline is for. It is read
+  // whole before.
+  try {
+    output::try_destinations(
+        {o_.report_text, o_.report_tap, o_.report_xml, o_.report_json, o_.report_html},
+        {o_.baseline, target_image});
+    output::try_destinations({o_.write_baseline}, {target_image});
+  } catch (const output::OutputError& e) {
+    throw UsageError(e.what());
   }
   if (!o_.bundle.empty()) {
     bundle_ = std::make_unique<Bundle>(o_.bundle);
@@ -133,19 +158,17 @@ std::string Outcome::target_log() const {
 
 void Outcome::tell(const report::Report& r, const std::string& capture_dir) const {
   // Files first: whoever reads our output may have gone away.
-  std::string unwritten;
-  try {
-    write_reports(o_, r);
-    if (!o_.write_baseline.empty()) {
-      report::write_file(o_.write_baseline, report::baseline_text(r, o_.reason));
-    }
-    if (bundle_) {
+  std::string unwritten = write_reports(o_, r);
+  if (bundle_) {
+    try {
       bundle_->write(r, capture_dir, target_log(), o_.settings);
+    } catch (const std::exception& e) {
+      unwritten += (unwritten.empty() ? "" : "\naoe-conformance: ") + std::string(e.what());
     }
-  } catch (const std::exception& e) {
-    unwritten = e.what();
   }
-  std::cout << report::to_text(r, {use_colour(o_), detail(o_)}) << std::flush;
+  // A report that goes to standard output has it to itself.
+  (report_on_standard_output(o_) ? std::cerr : std::cout)
+      << report::to_text(r, {use_colour(o_), detail(o_)}) << std::flush;
   if (!unwritten.empty()) {
     throw std::runtime_error(unwritten);
   }

@@ -33,8 +33,9 @@ void add_outcome_options(CLI::App& app, OutcomeOptions& o);
 class Outcome {
  public:
   // Throws UsageError: options that contradict each other, a baseline that cannot be read, a folder
-  // that cannot be made.
-  explicit Outcome(const OutcomeOptions& options);
+  // that cannot be made, a destination that cannot be written or is the baseline or the target's
+  // image.
+  explicit Outcome(const OutcomeOptions& options, const std::string& target_image = {});
   // Against the baseline, when there is one.
   void hold(report::Report& report) const;
   // Writes every report asked for and prints the text. Throws std::runtime_error when a file could

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "conformance/output/output_file.h"
 #include "conformance/report/baseline.h"
 #include "conformance/report/compare.h"
 #include "conformance/report/page.h"
@@ -61,12 +62,17 @@ int ReportCommands::run() const {
 }
 
 int ReportCommands::matrix() const {
+  try {
+    output::try_destinations({output_}, files_);
+  } catch (const output::OutputError& e) {
+    throw UsageError(e.what());
+  }
   std::vector<report::PastRun> runs;
   for (const std::string& path : files_) {
     runs.push_back(read(path));
   }
   report::tell_apart(runs, files_);
-  report::write_file(output_, report::matrix_page(report::matrix_json(runs, version_)));
+  output::write_file(output_, report::matrix_page(report::matrix_json(runs, version_)));
   return exit_good;
 }
 

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "conformance/output/output_file.h"
 #include "sim/isolated.h"
 #include "sim/search.h"
 #include "sim/shrink.h"
@@ -42,20 +43,12 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-void write_text(const std::string& path, const std::string& text) {
-  if (path == "-") {
-    fmt::print("{}", text);
-    return;
-  }
-  std::ofstream file(path, std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) {
-    throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  }
+void try_outputs(const WatchOptions& watch, const std::vector<std::string>& inputs) {
+  output::try_destinations({watch.pcap, watch.trace, watch.write}, inputs);
 }
 
 Prepared from_file(const std::string& path, const WatchOptions& watch) {
+  try_outputs(watch, {path});
   Prepared prepared;
   try {
     prepared.schedule = parse_schedule(read_text(path));
@@ -70,32 +63,13 @@ Prepared from_file(const std::string& path, const WatchOptions& watch) {
 }
 
 Prepared from_seed(std::uint64_t seed, const std::string& profile, const WatchOptions& watch) {
+  try_outputs(watch, {});
   RandomRun random = make_random(seed, profile);
   Prepared prepared{std::move(random.schedule), random.swarm};
   if (!watch.extension.empty()) {
     set_tags(prepared.schedule, parse_tag_mode(watch.extension));
   }
   return prepared;
-}
-
-struct FileCloser {
-  void operator()(std::FILE* file) const {
-    if (file != stdout) {
-      std::fclose(file);
-    }
-  }
-};
-using FileHandle = std::unique_ptr<std::FILE, FileCloser>;
-
-FileHandle open_output(const std::string& path) {
-  if (path == "-") {
-    return FileHandle(stdout);
-  }
-  FileHandle file(std::fopen(path.c_str(), "w"));
-  if (file == nullptr) {
-    throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  }
-  return file;
 }
 
 struct Finished {
@@ -106,10 +80,10 @@ struct Finished {
 Finished run_watched(const Prepared& prepared, const WatchOptions& watch) {
   World world(prepared.schedule, prepared.swarm);
   std::vector<std::unique_ptr<TraceSink>> sinks;
-  FileHandle trace;
+  std::unique_ptr<output::OutputFile> trace;
   if (!watch.trace.empty()) {
-    trace = open_output(watch.trace);
-    sinks.push_back(make_json_sink(prepared.schedule, trace.get()));
+    trace = std::make_unique<output::OutputFile>(watch.trace);
+    sinks.push_back(make_json_sink(prepared.schedule, trace->stream()));
   }
   if (!watch.pcap.empty()) {
     sinks.push_back(make_pcap_sink(watch.pcap));
@@ -124,6 +98,12 @@ Finished run_watched(const Prepared& prepared, const WatchOptions& watch) {
   arm_watchdog(kPatienceSeconds);
   finished.result = world.run();
   arm_watchdog(0);
+  for (const auto& sink : sinks) {
+    sink->finish();
+  }
+  if (trace != nullptr) {
+    trace->commit();
+  }
   finished.written = world.written();
   finished.written.signature = finished.result.signature;
   finished.written.expectation = finished.result.outcome == Outcome::intact ? Expectation::intact
@@ -131,7 +111,7 @@ Finished run_watched(const Prepared& prepared, const WatchOptions& watch) {
                                      ? Expectation::known
                                      : Expectation::failure;
   if (!watch.write.empty()) {
-    write_text(watch.write, print_schedule(finished.written));
+    output::write_file(watch.write, print_schedule(finished.written));
   }
   return finished;
 }
@@ -327,7 +307,8 @@ int explain(const std::string& path, std::optional<std::uint64_t> seed, const st
 }
 
 int shrink_command(const std::string& path, std::optional<std::uint64_t> seed,
-                   const std::string& profile, const std::string& output) {
+                   const std::string& profile, const std::string& output_path) {
+  output::try_destinations({output_path}, {path});
   const Prepared prepared = seed ? from_seed(*seed, profile, {}) : from_file(path, {});
   const Isolated original = run_isolated(prepared.schedule, prepared.swarm);
   if (original.outcome == Outcome::intact) {
@@ -345,7 +326,7 @@ int shrink_command(const std::string& path, std::optional<std::uint64_t> seed,
   fmt::print(stderr, "from {} choices to {} in {} runs: {} {}\n", original.written.choices(),
              small.schedule.choices(), small.runs, outcome_name(original.outcome),
              original.signature);
-  write_text(output, print_schedule(small.schedule));
+  output::write_file(output_path, print_schedule(small.schedule));
   return kExitGood;
 }
 
@@ -362,7 +343,7 @@ int check_hashes(const std::string& path, bool bless) {
     }
   }
   if (bless) {
-    write_text(path, text);
+    output::write_file(path, text);
     return kExitGood;
   }
   std::istringstream expected(read_text(path));

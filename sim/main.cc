@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "aoe_version.h"
+#include "conformance/output/output_file.h"
 #include "sim/commands.h"
 #include "sim/last_words.h"
 #include "sim/link/conformance_command.h"
@@ -308,7 +309,8 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, kKeepBytes);
   sim::install_last_words(on_death);
   try {
-    return command_line(argc, argv);
+    const int code = command_line(argc, argv);
+    return output::printed_whole("aoe-sim") ? code : sim::kExitUsage;
   } catch (const std::exception& error) {
     fmt::print(stderr, "aoe-sim: {}\n", error.what());
     return sim::kExitUsage;

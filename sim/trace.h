@@ -61,6 +61,8 @@ class TraceSink {
   TraceSink& operator=(const TraceSink&) = delete;
   virtual ~TraceSink() = default;
   virtual void event(const TraceEvent& event, std::uint64_t hash_so_far) = 0;
+  // After the last event. Throws when what it writes cannot be written whole.
+  virtual void finish() {}
 };
 
 // Hash of bytes, the same whatever the byte order of the machine.

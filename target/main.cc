@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "conformance/output/output_file.h"
 #include "target/linux/line_writer.h"
 #include "target/linux/options.h"
 #include "target/linux/server.h"
@@ -77,9 +78,10 @@ int main(int argc, char** argv) {
     const auto parsed = parse_command_line({argv + 1, argv + argc});
     if (const auto* quit = std::get_if<Quit>(&parsed)) {
       fmt::print(quit->exit_code == 0 ? stdout : stderr, "{}", quit->text);
-      return quit->exit_code;
+      return output::printed_whole("aoe-target") ? quit->exit_code : kExitFailed;
     }
-    return run(std::get<Options>(parsed));
+    const int code = run(std::get<Options>(parsed));
+    return output::printed_whole("aoe-target") ? code : kExitFailed;
   } catch (const StartError& error) {
     fmt::print(stderr, "aoe-target: {}\n", error.what());
     return kExitUsage;

@@ -222,9 +222,10 @@ void OutputFile::commit() {
   if (replaces()) {
     ::unlink(part_.c_str());
   }
-  throw OutputError(fmt::format("cannot write {}: {}{}", path_,
-                                error_ == 0 ? "an earlier write failed" : reason(error_),
-                                synced_ ? "; what was there before is untouched" : ""));
+  throw OutputError(
+      fmt::format("cannot write {}: {}{}", path_,
+                  error_ == 0 ? "an earlier write failed: is the disk full?" : reason(error_),
+                  synced_ ? "; what was there before is untouched" : ""));
 }
 
 void write_file(const std::string& path, std::string_view content,
@@ -276,7 +277,7 @@ bool printed_whole(const char* program) {
     return true;
   }
   std::fprintf(stderr, "%s: standard output was not written whole: %s\n", program,
-               error == 0 ? "an earlier write failed" : std::strerror(error));
+               error == 0 ? "an earlier write failed: is the disk full?" : std::strerror(error));
   return false;
 }
 

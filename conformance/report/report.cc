@@ -4,15 +4,14 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
 
+#include "conformance/output/output_file.h"
 #include "conformance/report/page.h"
 
 namespace conformance::report {
@@ -60,26 +59,6 @@ std::string time_text(int64_t ns) {
                      ns % links::kNsPerSecond / links::kNsPerUs);
 }
 
-void write_file(const std::string& path, const std::string& content) {
-  const std::string fresh = fmt::format("{}.{}.new", path, getpid());
-  const auto give_up = [&](const char* what) {
-    const std::string why = std::strerror(errno);
-    std::remove(fresh.c_str());
-    throw std::runtime_error(fmt::format("{}: {}: {}", path, what, why));
-  };
-  std::FILE* f = std::fopen(fresh.c_str(), "w");
-  if (f == nullptr) {
-    give_up("cannot be written");
-  }
-  const bool written = std::fwrite(content.data(), 1, content.size(), f) == content.size();
-  if (std::fclose(f) != 0 || !written) {
-    give_up("cannot be written whole");
-  }
-  if (std::rename(fresh.c_str(), path.c_str()) != 0) {
-    give_up("cannot be replaced");
-  }
-}
-
 void make_directory(const std::string& directory) {
   struct stat info {};
   if (mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
@@ -93,12 +72,12 @@ void make_directory(const std::string& directory) {
 
 void write_all(const std::string& directory, const Report& report) {
   make_directory(directory);
-  write_file(directory + "/report.txt", to_text(report, {false, Detail::full}));
-  write_file(directory + "/report.tap", to_tap(report));
-  write_file(directory + "/report.xml", to_junit(report));
+  output::write_file(directory + "/report.txt", to_text(report, {false, Detail::full}));
+  output::write_file(directory + "/report.tap", to_tap(report));
+  output::write_file(directory + "/report.xml", to_junit(report));
   const std::string json = to_json(report);
-  write_file(directory + "/report.json", json);
-  write_file(directory + "/report.html", run_page(json));
+  output::write_file(directory + "/report.json", json);
+  output::write_file(directory + "/report.html", run_page(json));
 }
 
 }  // namespace conformance::report

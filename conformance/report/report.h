@@ -31,6 +31,7 @@ struct Report {
   uint64_t repeats = 0;
   double rtt_us = 0;
   int exit_code = 0;
+  std::string capture_trouble;  // a capture that could not be written; empty: all were
 
   std::map<Verdict, size_t> counts() const;
 };
@@ -50,8 +51,6 @@ std::string to_tap(const Report& report);
 std::string to_junit(const Report& report);
 std::string to_json(const Report& report);
 
-// Throws std::runtime_error that names the file.
-void write_file(const std::string& path, const std::string& content);
 // report.txt, report.tap, report.xml, report.json, report.html. The directory is made when it is
 // missing.
 void make_directory(const std::string& directory);

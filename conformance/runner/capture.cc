@@ -28,10 +28,21 @@ Capture::~Capture() {
 
 std::string Capture::begin(const std::string& case_id) {
   finish();
+  if (!trouble_.empty()) {
+    return {};
+  }
   std::string path = directory_ + "/" + case_id + ".pcap";
-  dumper_ = pcap_dump_open(pcap_, path.c_str());
+  try {
+    file_ = std::make_unique<output::OutputFile>(path);
+  } catch (const output::OutputError& e) {
+    trouble_ = e.what();
+    return {};
+  }
+  dumper_ = pcap_dump_fopen(pcap_, file_->stream());
   if (dumper_ == nullptr) {
-    throw std::runtime_error(fmt::format("--capture: {}", pcap_geterr(pcap_)));
+    trouble_ = fmt::format("cannot write {}: {}", path, pcap_geterr(pcap_));
+    file_.reset();
+    return {};
   }
   return path;
 }
@@ -49,10 +60,18 @@ void Capture::frame(int64_t at_ns, observer::BytesView bytes) {
 }
 
 void Capture::finish() {
-  if (dumper_ != nullptr) {
-    pcap_dump_close(dumper_);
-    dumper_ = nullptr;
+  dumper_ = nullptr;  // the stream under another name: the file closes it
+  if (file_ == nullptr) {
+    return;
   }
+  try {
+    file_->commit();
+  } catch (const output::OutputError& e) {
+    if (trouble_.empty()) {
+      trouble_ = e.what();
+    }
+  }
+  file_.reset();
 }
 
 }  // namespace conformance

@@ -387,6 +387,7 @@ class Run {
     hear_target();
     if (capture_) {
       capture_->finish();
+      report_.capture_trouble = capture_->trouble();
     }
     report_.frames_sent = context_.shared().frames_sent;
     report_.repeats = context_.shared().repeats;

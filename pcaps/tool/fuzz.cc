@@ -155,7 +155,7 @@ void read_everything(const std::string& path, Totals& totals) {
   const auto image = ImageFile::create(
       (std::filesystem::temp_directory_path() / fmt::format("pcap-fuzz-{}.img", ::getpid()))
           .string(),
-      error);
+      {}, error);
   if (image == nullptr) {
     throw std::runtime_error(error);
   }

@@ -9,7 +9,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -17,6 +17,7 @@
 #include "conformance/links/af_packet.h"
 #include "conformance/observer/judge.h"
 #include "conformance/observer/tracker.h"
+#include "conformance/output/output_file.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
 #include "pcaps/tool/html_page.h"
@@ -86,17 +87,11 @@ bool run(const std::string& path, Tracker& tracker) {
 }
 
 bool write_out(const std::string& path, const std::string& content) {
-  if (path.empty() || path == "-") {
+  if (path.empty()) {
     std::fwrite(content.data(), 1, content.size(), stdout);
     return true;
   }
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << content;
-  out.close();
-  if (!out) {
-    complain(fmt::format("cannot write {}: choose another place with -o", path));
-    return false;
-  }
+  output::write_file(path, content);
   return true;
 }
 
@@ -108,6 +103,7 @@ struct InfoOptions {
 };
 
 int info(const InfoOptions& options) {
+  output::try_destinations({options.output, options.html}, {options.file});
   auto tracker = std::make_unique<Tracker>();
   auto statistics = std::make_unique<Statistics>(*tracker);
   tracker->add_observer(statistics.get());
@@ -165,6 +161,7 @@ int judge(const JudgeOptions& options) {
   if (!options.baseline.empty() && !read_baseline(options.baseline, baseline, error)) {
     return complain(error);
   }
+  output::try_destinations({options.output}, {options.file});
   auto tracker = std::make_unique<Tracker>();
   if (options.complete) {
     tracker->claim_complete();
@@ -201,6 +198,12 @@ struct ReconstructCommandOptions {
   std::string target;
 };
 
+bool is_regular_output(const std::string& path) {
+  std::error_code none;
+  const auto status = std::filesystem::status(path, none);
+  return path != "-" && (!std::filesystem::exists(status) || is_regular_file(status));
+}
+
 int reconstruct(const ReconstructCommandOptions& options) {
   ReconstructOptions how;
   if (options.at == "before") {
@@ -225,7 +228,12 @@ int reconstruct(const ReconstructCommandOptions& options) {
     CaptureReader::open(options.file, error);
     return complain(error);
   }
-  const auto image = ImageFile::create(options.output, error);
+  // Beside a device there is no place for a map.
+  const std::string map = !options.map.empty()                ? options.map
+                          : is_regular_output(options.output) ? options.output + ".map"
+                                                              : std::string();
+  output::try_destinations({options.output, map}, {options.file});
+  const auto image = ImageFile::create(options.output, {options.file}, error);
   if (image == nullptr) {
     return complain(error);
   }
@@ -247,11 +255,12 @@ int reconstruct(const ReconstructCommandOptions& options) {
   if (!image->finish(reconstructor.image_sectors())) {
     return complain(image->error());
   }
-  const std::string map = options.map.empty() ? options.output + ".map" : options.map;
-  if (!write_out(map, reconstructor.map_text())) {
+  if (!map.empty() && !write_out(map, reconstructor.map_text())) {
     return kExitTrouble;
   }
-  fmt::print("{}", reconstructor.summary());
+  // An image or a map on standard output has it to itself.
+  const bool taken = options.output == "-" || map == "-";
+  fmt::print(taken ? stderr : stdout, "{}", reconstructor.summary());
   return kExitGood;
 }
 
@@ -362,6 +371,7 @@ int replay(ReplayCommandOptions& options) {
       }
     }
   }
+  output::try_destinations({options.output, how.save_path, options.image}, {options.file});
   std::string error;
   const auto survey = ReplayPlan::survey(options.file, how.from, error);
   if (!survey) {
@@ -437,6 +447,7 @@ int diff(const DiffCommandOptions& options) {
   if (!adjust_allowed(options.ignore, options.strict, allowed)) {
     return kExitTrouble;
   }
+  output::try_destinations({options.output}, {options.a, options.b});
   std::string error;
   const auto result = diff_captures(options.a, options.b, allowed, error);
   if (!result) {
@@ -585,7 +596,8 @@ int main_of(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return pcaps::main_of(argc, argv);
+    const int code = pcaps::main_of(argc, argv);
+    return output::printed_whole("aoe-pcap") ? code : 2;
   } catch (const std::exception& error) {
     fmt::print(stderr, "aoe-pcap: {}\n", error.what());
     return 2;

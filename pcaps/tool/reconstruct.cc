@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
 
 #include "conformance/observer/decode.h"
@@ -16,7 +15,6 @@ namespace pcaps {
 
 namespace {
 constexpr std::uint32_t kIdentifyBytes = 512;
-constexpr int kImageMode = 0644;
 }  // namespace
 
 const char* known_text(Known known) {
@@ -74,23 +72,24 @@ std::optional<TargetAddress> parse_address(const std::string& text) {
   return address;
 }
 
-std::unique_ptr<ImageFile> ImageFile::create(const std::string& path, std::string& error) {
+std::unique_ptr<ImageFile> ImageFile::create(const std::string& path,
+                                             const std::vector<std::string>& inputs,
+                                             std::string& error) {
   std::unique_ptr<ImageFile> image(new ImageFile());
   image->path_ = path;
-  image->part_path_ = path + ".part";
-  image->descriptor_ =
-      ::open(image->part_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kImageMode);
-  if (image->descriptor_ < 0) {
-    error = fmt::format("cannot write the image {}: {}", image->part_path_, std::strerror(errno));
+  try {
+    image->file_ = std::make_unique<output::OutputFile>(path, inputs);
+  } catch (const output::OutputError& e) {
+    error = e.what();
     return nullptr;
   }
+  image->descriptor_ = image->file_->descriptor();
   return image;
 }
 
 std::unique_ptr<ImageFile> ImageFile::open_in_place(const std::string& path, std::string& error) {
   std::unique_ptr<ImageFile> image(new ImageFile());
   image->path_ = path;
-  image->in_place_ = true;
   image->descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (image->descriptor_ < 0) {
     error = fmt::format("cannot open the target's image {}: {}", path, std::strerror(errno));
@@ -107,11 +106,8 @@ std::unique_ptr<ImageFile> ImageFile::open_in_place(const std::string& path, std
 }
 
 ImageFile::~ImageFile() {
-  if (descriptor_ >= 0) {
+  if (file_ == nullptr && descriptor_ >= 0) {
     ::close(descriptor_);
-    if (!in_place_) {
-      ::unlink(part_path_.c_str());  // nothing half-written stays
-    }
   }
 }
 
@@ -130,7 +126,8 @@ bool ImageFile::write_sector(std::uint64_t lba, const std::uint8_t* bytes) {
 }
 
 bool ImageFile::finish(std::uint64_t sectors) {
-  if (!in_place_ && ::ftruncate(descriptor_, static_cast<off_t>(sectors * kSectorBytes)) != 0) {
+  const bool new_file = file_ != nullptr && file_->replaces();
+  if (new_file && ::ftruncate(descriptor_, static_cast<off_t>(sectors * kSectorBytes)) != 0) {
     error_ = fmt::format("cannot give the image {} its {} sectors: {}", path_, sectors,
                          std::strerror(errno));
     return false;
@@ -139,11 +136,16 @@ bool ImageFile::finish(std::uint64_t sectors) {
     error_ = fmt::format("cannot finish the image {}: {}", path_, std::strerror(errno));
     return false;
   }
-  ::close(descriptor_);
+  if (file_ == nullptr) {
+    ::close(descriptor_);
+    descriptor_ = -1;
+    return true;
+  }
   descriptor_ = -1;
-  if (!in_place_ && std::rename(part_path_.c_str(), path_.c_str()) != 0) {
-    error_ = fmt::format("cannot name the image {}: {}", path_, std::strerror(errno));
-    ::unlink(part_path_.c_str());
+  try {
+    file_->commit();
+  } catch (const output::OutputError& e) {
+    error_ = e.what();
     return false;
   }
   return true;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "conformance/output/output_file.h"
 #include "pcaps/tool/observed.h"
 
 namespace pcaps {
@@ -46,7 +47,10 @@ struct ReconstructOptions {
 // that is written in place.
 class ImageFile {
  public:
-  static std::unique_ptr<ImageFile> create(const std::string& path, std::string& error);
+  // `inputs`: names of files that are read, none of which is to be written.
+  static std::unique_ptr<ImageFile> create(const std::string& path,
+                                           const std::vector<std::string>& inputs,
+                                           std::string& error);
   static std::unique_ptr<ImageFile> open_in_place(const std::string& path, std::string& error);
   ~ImageFile();
   ImageFile(const ImageFile&) = delete;
@@ -60,9 +64,9 @@ class ImageFile {
 
  private:
   ImageFile() = default;
-  std::string path_, part_path_, error_;
+  std::string path_, error_;
+  std::unique_ptr<output::OutputFile> file_;  // null in place
   int descriptor_ = -1;
-  bool in_place_ = false;
   std::uint64_t sectors_ = UINT64_MAX;  // of an existing image
   std::uint64_t beyond_ = 0;
 };

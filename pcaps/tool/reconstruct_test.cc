@@ -23,7 +23,7 @@ class Reconstruct : public testing::Test {
               testing::UnitTest::GetInstance()->current_test_info()->name() + ".img"))
                 .string();
     std::string error;
-    const auto file = ImageFile::create(path_, error);
+    const auto file = ImageFile::create(path_, {}, error);
     EXPECT_NE(file, nullptr) << error;
     Scene scene;
     Reconstructor reconstructor(scene.tracker(), *file, options);

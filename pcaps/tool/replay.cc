@@ -83,23 +83,36 @@ std::string names_of(const DifferenceSet& set) {
 
 std::unique_ptr<CaptureWriter> CaptureWriter::create(const std::string& path, std::string& error) {
   std::unique_ptr<CaptureWriter> writer(new CaptureWriter());
+  try {
+    writer->file_ = std::make_unique<output::OutputFile>(path);
+  } catch (const output::OutputError& e) {
+    error = e.what();
+    return nullptr;
+  }
   writer->handle_ =
       pcap_open_dead_with_tstamp_precision(DLT_EN10MB, kSnapLength, PCAP_TSTAMP_PRECISION_NANO);
-  writer->dumper_ = pcap_dump_open(writer->handle_, path.c_str());
+  writer->dumper_ = pcap_dump_fopen(writer->handle_, writer->file_->stream());
   if (writer->dumper_ == nullptr) {
-    error = fmt::format("cannot write the capture {}", pcap_geterr(writer->handle_));
+    error = fmt::format("cannot write {}: {}", path, pcap_geterr(writer->handle_));
     return nullptr;
   }
   return writer;
 }
 
 CaptureWriter::~CaptureWriter() {
-  if (dumper_ != nullptr) {
-    pcap_dump_close(dumper_);
-  }
   if (handle_ != nullptr) {
     pcap_close(handle_);
   }
+}
+
+bool CaptureWriter::finish(std::string& error) {
+  try {
+    file_->commit();
+  } catch (const output::OutputError& e) {
+    error = e.what();
+    return false;
+  }
+  return true;
 }
 
 void CaptureWriter::write(std::span<const std::uint8_t> frame, Nanoseconds time_ns) {
@@ -473,16 +486,27 @@ Nanoseconds Replayer::next_deadline() const {
 }
 
 bool Replayer::run(ReplayPlan& plan, ReplayResult& result, std::string& error) {
-  if (!find_target(error)) {
-    return false;
-  }
-  result.target_mac = target_mac_;
   if (!options_.save_path.empty()) {
     writer_ = CaptureWriter::create(options_.save_path, error);
     if (writer_ == nullptr) {
       return false;
     }
   }
+  const bool good = replay(plan, result, error);
+  // What went over the wire is kept, also when the replay broke off.
+  std::string unwritten;
+  if (writer_ != nullptr && !writer_->finish(unwritten)) {
+    error += (error.empty() ? "" : "; ") + unwritten;
+    return false;
+  }
+  return good;
+}
+
+bool Replayer::replay(ReplayPlan& plan, ReplayResult& result, std::string& error) {
+  if (!find_target(error)) {
+    return false;
+  }
+  result.target_mac = target_mac_;
   std::unique_ptr<PlannedFrame> next = plan.next();
   const Nanoseconds start = link_.now_ns();
   const Nanoseconds captured_start = next == nullptr ? 0 : next->time_ns;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "conformance/links/link.h"
+#include "conformance/output/output_file.h"
 #include "pcaps/tool/replay_plan.h"
 #include "pcaps/tool/reply_compare.h"
 
@@ -74,9 +75,12 @@ class CaptureWriter {
   CaptureWriter(const CaptureWriter&) = delete;
   CaptureWriter& operator=(const CaptureWriter&) = delete;
   void write(std::span<const std::uint8_t> frame, Nanoseconds time_ns);
+  // False with one line in `error` when it is not all on the disk. Without it nothing is kept.
+  bool finish(std::string& error);
 
  private:
   CaptureWriter() = default;
+  std::unique_ptr<output::OutputFile> file_;
   pcap* handle_ = nullptr;
   pcap_dumper* dumper_ = nullptr;
 };
@@ -99,6 +103,7 @@ class Replayer {
     std::uint32_t tries = 0;
   };
 
+  bool replay(ReplayPlan& plan, ReplayResult& result, std::string& error);
   bool find_target(std::string& error);
   [[nodiscard]] bool depends(const PlannedFrame& next) const;
   Flight prepare(std::unique_ptr<PlannedFrame> planned) const;

@@ -44,6 +44,7 @@ class Replay : public testing::Test {
       writer->write(frame, time_ns);
       time_ns += kStepNs;
     }
+    ASSERT_TRUE(writer->finish(error)) << error;
   }
 
   ReplayResult replay(ModelLink& link, ReplayOptions options = {}) {

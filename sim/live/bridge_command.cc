@@ -13,7 +13,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -21,6 +20,7 @@
 #include <system_error>
 #include <utility>
 
+#include "conformance/output/output_file.h"
 #include "sim/live/bridge.h"
 #include "sim/live/interface.h"
 #include "sim/live/profile.h"
@@ -40,6 +40,12 @@ Nanoseconds now_real() {
   return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
+// Else it is a file of rates.
+bool named_profile(const std::string& profile) {
+  const std::vector<std::string_view> names = profiles();
+  return std::find(names.begin(), names.end(), profile) != names.end();
+}
+
 Schedule empty_schedule(const BridgeOptions& options) {
   Schedule schedule;
   schedule.story = {
@@ -49,9 +55,8 @@ Schedule empty_schedule(const BridgeOptions& options) {
                                              : options.rule,
                   options.a, options.t)};
   schedule.seed = options.seed.value_or(0);
-  const std::vector<std::string_view> names = profiles();
-  const bool named = std::find(names.begin(), names.end(), options.profile) != names.end();
-  schedule.profile = named ? options.profile : "rates";  // a file's name may have blanks
+  schedule.profile =
+      named_profile(options.profile) ? options.profile : "rates";  // a file's name may have blanks
   InitiatorSpec initiator;
   initiator.name = "a";
   initiator.kind = InitiatorKind::linux_;
@@ -122,46 +127,6 @@ class Signals {
   int descriptor_ = -1;
 };
 
-// Written whole or not at all, and known to be writable before the first frame.
-class RecordFile {
- public:
-  explicit RecordFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
-    if (!path_.empty()) {
-      out_.open(part_, std::ios::trunc);
-      if (!out_) {
-        throw std::runtime_error(fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
-      }
-    }
-  }
-  RecordFile(const RecordFile&) = delete;
-  RecordFile& operator=(const RecordFile&) = delete;
-  ~RecordFile() {
-    if (!path_.empty()) {
-      std::error_code ignored;  // it is gone when it was renamed
-      std::filesystem::remove(part_, ignored);
-    }
-  }
-  void write(const Schedule& schedule) {
-    if (path_.empty()) {
-      return;
-    }
-    out_ << print_schedule(schedule);
-    out_.close();
-    std::error_code error;
-    if (out_) {
-      std::filesystem::rename(part_, path_, error);
-    }
-    if (!out_ || error) {
-      throw std::runtime_error(fmt::format("cannot write {}", path_));
-    }
-  }
-
- private:
-  std::string path_;
-  std::string part_;
-  std::ofstream out_;
-};
-
 class LiveBridge {
  public:
   LiveBridge(const BridgeOptions& options, Faults& faults)
@@ -182,6 +147,14 @@ class LiveBridge {
   }
 
   void run();
+  // The captures get their names.
+  void finish() {
+    for (const auto& sink : captures_) {
+      if (sink != nullptr) {
+        sink->finish();
+      }
+    }
+  }
   void print_counters();
   [[nodiscard]] const Bridge& bridge() const { return bridge_; }
 
@@ -279,6 +252,10 @@ int run_bridge(const BridgeOptions& options) {
     throw std::runtime_error(
         fmt::format("--a and --b are both {}: a bridge needs two interfaces", options.a));
   }
+  // Known before the first frame, not after the last: whether there is a place for what was done.
+  output::try_destinations({options.record, options.pcap.empty() ? "" : options.pcap + ".a.pcap",
+                            options.pcap.empty() ? "" : options.pcap + ".b.pcap"},
+                           {options.replay, named_profile(options.profile) ? "" : options.profile});
   Schedule schedule = empty_schedule(options);
   std::optional<Faults> faults;
   if (options.replay.empty() && options.profile.empty()) {
@@ -295,7 +272,10 @@ int run_bridge(const BridgeOptions& options) {
     faults.emplace(replayed);
   }
   LiveBridge live(options, *faults);
-  RecordFile record(options.record);
+  std::unique_ptr<output::OutputFile> record;
+  if (!options.record.empty()) {
+    record = std::make_unique<output::OutputFile>(options.record);
+  }
   fmt::print("bridging {} and {}\n", options.a, options.t);
   std::fflush(stdout);
   std::string trouble;
@@ -306,7 +286,11 @@ int run_bridge(const BridgeOptions& options) {
   }
   live.print_counters();
   schedule.frame_faults = live.bridge().done();
-  record.write(schedule);
+  if (record != nullptr) {
+    record->write(print_schedule(schedule));
+    record->commit();
+  }
+  live.finish();
   if (!trouble.empty()) {
     throw std::runtime_error(trouble);
   }
