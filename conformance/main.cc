@@ -164,14 +164,15 @@ void add_run(CLI::App& app, Options& o) {
 }
 
 std::set<std::string> allowed(const Options& o) {
-  static const std::set<std::string> known = {"write", "config", "lockout", "stress"};
+  static const std::set<std::string> known = {"write", "config", "lockout", "stress", "unknown"};
   std::set<std::string> out;
   for (const std::string& a : o.allow) {
     if (a == "all") {
       return known;
     }
     if (known.count(a) == 0) {
-      throw UsageError(fmt::format("--allow {}: there are write, config, lockout, stress, all", a));
+      throw UsageError(
+          fmt::format("--allow {}: there are write, config, lockout, stress, unknown, all", a));
     }
     out.insert(a);
   }

@@ -22,7 +22,7 @@ from conftest import PROJECT
 from programs import AoeTarget, Program, Vblade, run, wait_until
 from test_layers import frames_of
 
-EVERYTHING = "write,config,lockout,stress"
+EVERYTHING = "write,config,lockout,stress,unknown"
 VERDICTS = ["pass", "fail", "warn", "info", "unsupported", "skip", "inconclusive", "error"]
 # Families that are quick and still send everything there is: the whole suite is for `lab conformance`.
 SOME = ["--case", "header.*", "--case", "config.*", "--case", "ata.*"]

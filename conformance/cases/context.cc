@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "conformance/links/gate.h"
+
 namespace conformance {
 
 using links::kNsPerMs;
@@ -307,6 +309,12 @@ int64_t Context::disk_wait_ns() const {
 void Context::refuse_harm(BytesView frame) const {
   if (!observer::is_aoe(frame)) {
     return;
+  }
+  const std::string permission(links::permission_for(frame));
+  if (!permission.empty() && shared_.allowed.count(permission) == 0) {
+    throw CaseEnd(Verdict::skip, fmt::format("would send what is not known to be harmless: needs "
+                                             "--allow {} ({})",
+                                             permission, observer::summary(frame)));
   }
   const uint64_t cmd = *get(frame, F::command);
   const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
@@ -804,7 +812,9 @@ const Bytes& Context::plant(Initiator& from) {
   // An unknown command with a body that fills the frame, and a config read with a long tail.
   Frame unknown = observer::header_only(0xef);
   unknown.fill_after(observer::at::argument, planted_, full);
-  from.ask(unknown);
+  if (may_send(unknown)) {
+    from.ask(unknown);
+  }
   Frame config = observer::config_request(observer::ccmd::read);
   config.fill_after(observer::at::cfg_string, planted_, full);
   from.ask(config);
@@ -870,6 +880,11 @@ void Context::needs_scratch(uint64_t sectors) {
     throw CaseEnd(Verdict::skip, fmt::format("needs {} scratch sectors, --scratch gives {}",
                                              sectors, scratch_.count));
   }
+}
+
+bool Context::may_send(const Frame& frame) const {
+  const std::string permission(links::permission_for(frame.bytes()));
+  return permission.empty() || shared_.allowed.count(permission) != 0;
 }
 
 Bytes Context::may_rewrite(Initiator& by, uint64_t lba) {

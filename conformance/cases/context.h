@@ -277,6 +277,8 @@ class Context {
   // A write that should be refused may carry what stands on the disk already: then it does no harm
   // outside scratch either. Until the case ends. Returns what stands there.
   Bytes may_rewrite(Initiator& by, uint64_t lba);
+  // Whether the gate lets this frame pass: for cases that ask more where more is allowed.
+  bool may_send(const Frame& frame) const;
   // A smaller scratch range than this skips the case.
   void needs_scratch(uint64_t sectors);
   // So does one whose first `sectors` are not all within what 28-bit commands reach.
@@ -292,6 +294,7 @@ class Context {
     std::function<void(uint64_t buffers)> restart_with_buffers;
     std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
     bool may_write = false;
+    std::set<std::string> allowed;  // by --allow; the gate (links/gate.h) asks for nothing else
     // Sectors outside scratch, and what stands there: a write that leaves it so may go out.
     std::map<uint64_t, Bytes> harmless;
     bool keeps_lba48 = false;  // seen: a 48-bit write does not come down on its low 28 bits

@@ -132,6 +132,8 @@ std::string to_string(Need need) {
       return "lockout";
     case Need::stress:
       return "stress";
+    case Need::unknown:
+      return "unknown";
     case Need::second_initiator:
       return "second-initiator";
     case Need::jumbo:

@@ -10,12 +10,14 @@
 
 namespace conformance {
 
-// What must be there, or allowed, for a case to run. The first four are permissions (--allow).
+// What must be there, or allowed, for a case to run. The first five are permissions (--allow),
+// told apart by the gate in front of the wire (links/gate.h).
 enum class Need {
   write,             // writes inside the scratch range
   config,            // changes the config string
   lockout,           // mask and reserve lists: somebody may be locked out for a moment
   stress,            // thousands of frames, pauses
+  unknown,           // commands that AoE does not know: nobody can say what they do
   second_initiator,  // a second source address on the link
   jumbo,             // an MTU of at least 9,000
   target_command,    // the suite itself starts the target

@@ -177,6 +177,7 @@ class Run {
     }
     context_.set_scratch(s);
     context_.shared().may_write = config_.allowed.count("write") != 0;
+    context_.shared().allowed = config_.allowed;
   }
 
   void save() {
@@ -245,7 +246,7 @@ class Run {
     result.target_said = config_.what_it_said ? config_.what_it_said() : std::string();
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
     for (const Need need : c.needs) {
-      if (need <= Need::stress && !config_.repeat_is_whole &&
+      if (need <= Need::unknown && !config_.repeat_is_whole &&
           config_.repeat_command.find("--allow") == std::string::npos) {
         result.repeat += " --allow " + to_string(need);
       }
@@ -427,6 +428,7 @@ std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t 
       case Need::config:
       case Need::lockout:
       case Need::stress:
+      case Need::unknown:
         if (config.allowed.count(to_string(need)) == 0) {
           return fmt::format("needs --allow {}", to_string(need));
         }

@@ -19,7 +19,7 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
   selection.cases = cases;
   conformance::RunConfig config;
   config.cases = conformance::select(conformance::Registry::all(), selection);
-  config.allowed = {"write", "config", "lockout", "stress"};
+  config.allowed = {"write", "config", "lockout", "stress", "unknown"};
   config.restart = [&](conformance::Context::End) { engine.restart(); };
   config.restart_with_buffers = [&](std::uint64_t buffers) {
     engine.set_buffers(buffers);

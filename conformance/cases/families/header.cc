@@ -58,6 +58,18 @@ const std::vector<Question>& questions() {
   return all;
 }
 
+// Those that the gate lets pass.
+std::vector<Question> askable(const Context& t) {
+  std::vector<Question> out;
+  std::copy_if(questions().begin(), questions().end(), std::back_inserter(out),
+               [&](const Question& q) { return t.may_send(q.make()); });
+  return out;
+}
+
+std::vector<Need> needs_of(const Question& q) {
+  return q.name == "unknown-command" ? std::vector<Need>{Need::unknown} : std::vector<Need>{};
+}
+
 // An answer, or nothing where silence is a target's right: to a command it does not know.
 std::optional<Exchange> answer_to(Context& t, Initiator& who, const Question& q, Frame frame) {
   Exchange x = who.ask(std::move(frame));
@@ -117,6 +129,7 @@ void register_tags(Registry& r) {
         .title =
             fmt::format("The reply to {} carries the request's tag, whatever its value", q.name),
         .clauses = {"HDR-TAG"},
+        .needs = needs_of(q),
         .fails_on = {"reply-tag-swapped", own},
         .run =
             [q](Context& t) {
@@ -168,6 +181,7 @@ void register_addresses(Registry& r) {
                         "and slot",
                         q.name),
         .clauses = {"HDR-BROADCAST", "HDR-OWN-ADDRESS"},
+        .needs = needs_of(q),
         .fails_on = {echoes},
         .run =
             [q](Context& t) {
@@ -243,7 +257,7 @@ void register_addresses(Registry& r) {
                 t.info("this target's own address makes the question pointless");
                 return;
               }
-              for (const Question& q : questions()) {
+              for (const Question& q : askable(t)) {
                 t.expect_silence(t.a(), q.make().set(F::shelf, shelf).set(F::slot, slot));
               }
             },
@@ -393,7 +407,7 @@ void register_aspects(Registry& r) {
         .fails_on = {a.deviant},
         .run =
             [&a](Context& t) {
-              for (const Question& q : questions()) {
+              for (const Question& q : askable(t)) {
                 if (const auto x = answer_to(t, t.a(), q, q.make())) {
                   a.check(t, *x);
                 }
@@ -472,7 +486,7 @@ void register_versions(Registry& r) {
         .fails_on = {"bad-version-refused-wrongly", "version-ignored"},
         .run =
             [version](Context& t) {
-              for (const Question& q : questions()) {
+              for (const Question& q : askable(t)) {
                 t.judge(t.a().ask_once(q.make().set(F::version, version)),
                         Outcomes{}
                             .pass("error 5", seen::aoe_error(observer::aoe_error::bad_version))
@@ -524,7 +538,7 @@ void register_requests(Registry& r) {
       .fails_on = {"answers-replies"},
       .run =
           [](Context& t) {
-            for (const Question& q : questions()) {
+            for (const Question& q : askable(t)) {
               t.expect_silence(t.a(), q.make().set(F::flag_response, 1));
             }
           },
@@ -536,7 +550,7 @@ void register_requests(Registry& r) {
       .fails_on = {"answers-replies"},
       .run =
           [](Context& t) {
-            for (const Question& q : questions()) {
+            for (const Question& q : askable(t)) {
               t.expect_silence(t.a(), q.make()
                                           .set(F::flag_response, 1)
                                           .set(F::flag_error, 1)
@@ -570,6 +584,7 @@ void register_requests(Registry& r) {
         .title = "Unknown commands are refused with error 1",
         .clauses = {"HDR-BAD-COMMAND"},
         .level = Level::should,
+        .needs = {Need::unknown},
         .hostile = true,
         .fails_on = {"unknown-command-succeeds"},
         .run =
@@ -591,6 +606,7 @@ void register_requests(Registry& r) {
       .title = "A vendor's command that the target does not have is refused with error 1",
       .clauses = {"HDR-VENDOR"},
       .level = Level::may,
+      .needs = {Need::unknown},
       .fails_on = {"unknown-command-succeeds"},
       .run =
           [](Context& t) {

@@ -39,6 +39,9 @@ void expect_clean(Context& c, const Exchange& x) {
 // a virtual link.
 void expect_all_clean(Context& c, const std::vector<Frame>& frames) {
   for (const Frame& frame : frames) {
+    if (!c.may_send(frame)) {
+      continue;
+    }
     for (const bool bare : {false, true}) {
       c.plant(c.b());
       Frame f = frame;
@@ -306,7 +309,8 @@ void register_errors(Registry& r) {
   r.add(leak_case(
       "leak.error.aborted-commands",
       "Commands that are aborted (READ DMA, SMART, PACKET IDENTIFY...) bring no data of anybody",
-      {"LEAK-ERROR"}, {"leak-aborted-command-brings-buffer"}, [](Context& c) {
+      {"LEAK-ERROR"}, {"leak-aborted-command-brings-buffer"},
+      [](Context& c) {
         for (const uint8_t code : {0x25, 0xc8, 0xb0, 0xa1, 0xc4, 0x29, 0x22, 0xff, 0xe4, 0x2f}) {
           c.plant(c.b());
           const Exchange x =
@@ -316,7 +320,8 @@ void register_errors(Registry& r) {
             c.expect_clean_padding(x);
           }
         }
-      }));
+      },
+      {Need::write}));
   r.add(stale("leak-reserved-read-brings-buffer", "sends its buffer along with error 6",
               [](const Bytes& q, const Bytes& memory, Answers& answers) {
                 if (is_ata_request(q) &&
@@ -424,6 +429,9 @@ void register_strings(Registry& r) {
         for (const uint8_t ccmd :
              {observer::ccmd::read, observer::ccmd::test, observer::ccmd::prefix, uint8_t{9}}) {
           for (const unsigned length : {200U, 1024U, 0xffffU}) {
+            if (!c.may_send(config_request(ccmd))) {
+              continue;
+            }
             c.plant(c.b());
             expect_clean(
                 c, c.a().ask_once(config_request(ccmd).set(F::cfg_length, length).unpadded()));
@@ -551,7 +559,7 @@ void register_lists(Registry& r) {
           }
         }
       },
-      {Need::lockout}));
+      {Need::lockout, Need::unknown}));
   r.add(stale_request("leak-reserve-beyond-frame",
                       "takes addresses from behind the end of the frame", [](const Bytes& q) {
                         return is_reserve(q) && value_of(q, F::reserve_rcmd) != observer::rcmd::read
@@ -586,7 +594,7 @@ void register_lists(Registry& r) {
           }
         }
       },
-      {Need::lockout}));
+      {Need::lockout, Need::unknown}));
   r.add(remembers("leak-rest-of-longer-reserve-list",
                   "sends the rest of a longer list behind a shorter one", [] {
                     return Middleware([longest = Macs()](const Bytes& q, ModelTarget& m,
@@ -742,6 +750,9 @@ void register_disk(Registry& r) {
                     const uint64_t lba = scratch_lba(c, 1);
                     c.plant(c.b());
                     for (const Frame& f : shorts) {
+                      if (!c.may_send(f)) {
+                        continue;
+                      }
                       c.b().ask(read_request(lba, c.sectors_max()));
                       expect_clean(c, c.a().ask(f));
                       // Without a moment between them.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "conformance/cases/sectors.h"
+#include "conformance/links/gate.h"
 
 namespace conformance {
 
@@ -968,13 +969,17 @@ void register_lock(Registry& r) {
         deviant, fmt::format("answers {} whatever the mask list says", l.name),
         [command = l.command](const Bytes& q) { return value_of(q, F::command) == command; },
         true));
-    r.add(mask_case(fmt::format("mask.silence.{}", l.name),
-                    fmt::format("Who is not on the list meets silence: {}", l.name), {"MASK-LOCK"},
-                    {deviant}, [frame = l.frame](Context& c) {
-                      lock_out_b(c);
-                      c.expect_silence(c.b(), frame);
-                      c.expect_silence(c.c(), frame);
-                    }));
+    Case silent = mask_case(fmt::format("mask.silence.{}", l.name),
+                            fmt::format("Who is not on the list meets silence: {}", l.name),
+                            {"MASK-LOCK"}, {deviant}, [frame = l.frame](Context& c) {
+                              lock_out_b(c);
+                              c.expect_silence(c.b(), frame);
+                              c.expect_silence(c.c(), frame);
+                            });
+    if (links::permission_for(l.frame.bytes()) == "unknown") {
+      silent.needs.push_back(Need::unknown);
+    }
+    r.add(silent);
   }
   r.add(lets_in(
       "mask-answers-masked-discovery", "answers a broadcast query whatever the mask list says",
@@ -994,18 +999,20 @@ void register_lock(Registry& r) {
         return value_of(q, F::version) != 1 || (is_mask(q) && value_of(q, F::mask_mcmd) > 1);
       },
       true));
-  r.add(mask_case("mask.silence.wrong-requests",
-                  "Who is not on the list gets no error reply for a wrong request, either",
-                  {"MASK-LOCK"}, {"mask-answers-masked-errors"}, [](Context& c) {
-                    lock_out_b(c);
-                    c.expect_silence(
-                        c.b(), observer::config_request(observer::ccmd::read).set(F::version, 2));
-                    c.expect_silence(c.b(), mask_request(7));
-                    c.expect_silence(c.b(), observer::config_request(9));
-                    c.expect_silence(c.b(), observer::reserve_request(9));
-                    c.expect_silence(c.b(), observer::ata_request(0xff, 0, 0));
-                    c.expect_silence(c.b(), observer::read_request(c.target().sectors, 1));
-                  }));
+  Case wrong = mask_case(
+      "mask.silence.wrong-requests",
+      "Who is not on the list gets no error reply for a wrong request, either", {"MASK-LOCK"},
+      {"mask-answers-masked-errors"}, [](Context& c) {
+        lock_out_b(c);
+        c.expect_silence(c.b(), observer::config_request(observer::ccmd::read).set(F::version, 2));
+        c.expect_silence(c.b(), mask_request(7));
+        c.expect_silence(c.b(), observer::config_request(9));
+        c.expect_silence(c.b(), observer::reserve_request(9));
+        c.expect_silence(c.b(), observer::ata_request(0xff, 0, 0));
+        c.expect_silence(c.b(), observer::read_request(c.target().sectors, 1));
+      });
+  wrong.needs.insert(wrong.needs.end(), {Need::config, Need::write});
+  r.add(wrong);
 
   r.add(lets_in(
       "mask-executes-masked-write", "carries out the writes of masked hosts without an answer",

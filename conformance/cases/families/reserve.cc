@@ -580,15 +580,18 @@ void register_lock(Registry& r) {
       [](const Bytes& q, const ModelTarget& m) {
         return is_ata_request(q) && ata_code(q) == 0xff && !m.reserved.empty() && !holds(m, q);
       }));
-  r.add(reserve_case("reserve.ata.unknown-command",
-                     "While reserved, an unknown ATA command of another host gets error 6 or ABRT",
-                     {"RES-ATA"}, {"reserve-unknown-ata-silent"}, [](Context& c) {
-                       must_set(c, c.a(), {c.a().mac()});
-                       c.judge(c.b().ask(observer::ata_request(0xff, 0, 0)),
-                               Outcomes()
-                                   .pass("error 6", seen::aoe_error(aoe_error::reserved))
-                                   .pass("ABRT", seen::ata_abort));
-                     }));
+  Case unknown =
+      reserve_case("reserve.ata.unknown-command",
+                   "While reserved, an unknown ATA command of another host gets error 6 or ABRT",
+                   {"RES-ATA"}, {"reserve-unknown-ata-silent"}, [](Context& c) {
+                     must_set(c, c.a(), {c.a().mac()});
+                     c.judge(c.b().ask(observer::ata_request(0xff, 0, 0)),
+                             Outcomes()
+                                 .pass("error 6", seen::aoe_error(aoe_error::reserved))
+                                 .pass("ABRT", seen::ata_abort));
+                   });
+  unknown.needs.push_back(Need::write);
+  r.add(unknown);
   r.add(refuses_while_reserved(
       "reserve-identify-refused", "keeps others from identify",
       [](const Bytes& q) { return is_ata_request(q) && ata_code(q) == observer::ata::identify; }));
