@@ -17,6 +17,7 @@
 #include "conformance/deviants/model_link.h"
 #include "conformance/dry_run.h"
 #include "conformance/links/af_packet.h"
+#include "conformance/links/observer_link.h"
 #include "conformance/links/unix_socket.h"
 #include "conformance/listing.h"
 #include "conformance/outcome.h"
@@ -59,6 +60,7 @@ struct Options {
   Selection selection;
   std::string interface, socket_path;
   bool model = false;
+  bool observe = false;
   std::string deviant;
   int shelf = -1;
   int slot = -1;
@@ -159,6 +161,9 @@ void add_run(CLI::App& app, Options& o) {
   app.add_flag("--dry-run", o.dry_run,
                "Say how many frames of what kind would be sent, what changed and what saved; send "
                "nothing");
+  app.add_flag(
+      "--observe", o.observe,
+      "Let the passive judge watch the link as well, and say what it has against the target");
   app.add_flag("--plan", o.plan, "Say what would run, and why not the rest; send nothing");
   add_outcome_options(app, o.outcome);
 }
@@ -437,7 +442,11 @@ int run(const Options& o, const std::string& command) {
   }
   Progress progress(!o.outcome.quiet);
   config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c.id); };
-  report::Report report = run_suite(*link, config);
+  std::optional<links::ObserverLink> watched;
+  if (o.observe) {
+    watched.emplace(*link, o.model || !o.target_command.empty());
+  }
+  report::Report report = run_suite(watched ? static_cast<links::Link&>(*watched) : *link, config);
   progress.clear();
   if (process) {
     process->end();
@@ -447,6 +456,12 @@ int run(const Options& o, const std::string& command) {
   report::merge_repetitions(report);
   outcome->hold(report);
   report.exit_code = exit_code(report, also_red);
+  if (watched) {
+    const links::Verdicts observed = links::against_target(*watched);
+    std::cerr << observed.text;
+    report.exit_code =
+        report.exit_code == exit_good && observed.failed ? exit_failed : report.exit_code;
+  }
   outcome->tell(report, config.capture_dir);
   return report.exit_code;
 }

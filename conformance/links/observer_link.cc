@@ -82,4 +82,23 @@ std::string to_string(const Observation& o) {
                      o.frame == 0 ? "" : fmt::format("frame {}: ", o.frame), o.text, o.rule);
 }
 
+Verdicts against_target(ObserverLink& link) {
+  Verdicts out;
+  size_t fails = 0;
+  size_t warns = 0;
+  for (const Observation& o : link.take()) {
+    if (o.side != observer::Side::target || o.verdict == observer::Verdict::info) {
+      continue;
+    }
+    (o.verdict == observer::Verdict::fail ? fails : warns) += 1;
+    out.text += "observer: " + to_string(o) + "\n";
+  }
+  out.failed = fails != 0;
+  out.text +=
+      fmt::format("observer: {} frames watched, {} said against the target\n", link.frames(),
+                  fails + warns == 0 ? std::string("nothing")
+                                     : fmt::format("{} failures and {} warnings", fails, warns));
+  return out;
+}
+
 }  // namespace conformance::links

@@ -54,4 +54,12 @@ class ObserverLink : public Link {
 // "fail  ATA-STATUS  target: frame 12: ...".
 std::string to_string(const Observation& observation);
 
+// What there is to say against the target, a line each, remarks left out, and one line that sums
+// up.
+struct Verdicts {
+  std::string text;
+  bool failed = false;
+};
+Verdicts against_target(ObserverLink& link);
+
 }  // namespace conformance::links

@@ -723,6 +723,18 @@ TEST(Judge, DoesNotTakeARefusedWriteForDone) {
   EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
 }
 
+TEST(Judge, TakesASecondReplyForTheRequestThatItFits) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    s.add(write_request(kAlice, 1, 5, 'a'))  // dropped as a duplicate: never answered
+        .wait(kGiveUpNs)
+        .add(write_request(kAlice, 1, 6, 'b'))
+        .add(write_reply(kAlice, 1, 6))
+        .add(write_request(kAlice, 1, 6, 'b'))
+        .add(write_reply(kAlice, 1, 6));
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
 TEST(Judge, AcceptsPaddingThatIsTheSendersOwn) {
   const Verdicts verdicts = judge([](Scene& s) {
     Bytes told = write_reply(kAlice, 1, 5);

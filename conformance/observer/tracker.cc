@@ -220,7 +220,9 @@ Request* Tracker::find_request(std::uint64_t initiator, VlanId vlan, std::uint16
       answered = &request;
     }
   }
-  return misplaced != nullptr ? misplaced : answered;
+  // A second reply to the one that it fits, rather than the first to one that it does not.
+  const bool fits = answered != nullptr && (reply == nullptr || same_place(*reply, *answered));
+  return fits || misplaced == nullptr ? answered : misplaced;
 }
 
 const Request* Tracker::request_with_tag_of(const AoeFrame& reply) {

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdio>
 
+#include "conformance/links/observer_link.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
@@ -26,13 +28,20 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
     engine.restart();
   };
   const std::int64_t virtual_begin_ns = engine.now_ns();
-  conformance::report::Report report = conformance::run_suite(engine, config);
+  conformance::links::ObserverLink watched(engine, true);
+  conformance::report::Report report = conformance::run_suite(watched, config);
   report.command = "aoe-sim conformance";
   report.exit_code = conformance::exit_code(report, {});
+  const conformance::links::Verdicts observed = conformance::links::against_target(watched);
+  if (report.exit_code == 0 && observed.failed) {
+    report.exit_code = conformance::exit_failed;
+  }
   fmt::print("{}", conformance::report::to_text(
                        report, {.colour = false,
                                 .detail = verbose ? conformance::report::Detail::full
                                                   : conformance::report::Detail::usual}));
+  std::fflush(stdout);
+  fmt::print(stderr, "{}", observed.text);
   const auto real_us = std::chrono::duration_cast<std::chrono::microseconds>(
                            std::chrono::steady_clock::now() - begin)
                            .count();
