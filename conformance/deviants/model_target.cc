@@ -292,7 +292,16 @@ Answers ModelTarget::on_ata(const Bytes& frame) {
   }
   const auto cmd = static_cast<uint8_t>(*get(frame, F::ata_command));
   if (!reserved.empty() && !contains(reserved, source_of(frame)) && cmd != ata::identify) {
-    return {{error_reply(frame, aoe_error::reserved, at::ata_data), kServiceNs}};
+    Answers refused{{error_reply(frame, aoe_error::reserved, at::ata_data), kServiceNs}};
+    if (observer::is_ata_read(cmd) && sessions[source_of(frame)].coalesced) {
+      // Each further read gets a reply of its own, a refusal too.
+      for (const observer::CoalescedEntry& e : observer::coalesced_tail(frame)) {
+        Bytes entry = refused.front().bytes;
+        set(entry, F::tag, e.tag);
+        refused.push_back({entry, kServiceNs});
+      }
+    }
+    return refused;
   }
   uint64_t lba = *get(frame, F::ata_lba);
   const auto count = static_cast<unsigned>(*get(frame, F::ata_count));
@@ -351,7 +360,6 @@ Answers ModelTarget::on_config(const Bytes& frame) {
   }
   const auto cmd = static_cast<uint8_t>(*get(frame, F::cfg_ccmd));
   const size_t length = *get(frame, F::cfg_length);
-  sessions.erase(source_of(frame));
   uint8_t error = 0;
   Bytes text;
   if (cmd != observer::ccmd::read) {
@@ -364,6 +372,7 @@ Answers ModelTarget::on_config(const Bytes& frame) {
     }
   }
   if (error == 0) {
+    sessions.erase(source_of(frame));  // a command that is refused as malformed changes nothing
     switch (cmd) {
       case observer::ccmd::test:
         if (text != config_string) {
@@ -536,7 +545,20 @@ Answers ModelTarget::on_extension(const Bytes& frame, int64_t now_ns) {
     }
     out[i] = active ? upper(name) : name;
   }
-  // "The last one named wins": of two tag orders the earlier is not active in the end.
+  // Upper case says what is active after the whole table: not a tag order that a later one
+  // replaced, nor what a later reset switched off.
+  for (size_t i = 0; i < out.size(); ++i) {
+    const std::string name = lower(out[i]);
+    const bool off = (name == "tag_inc_le" && session.tags != Session::Tags::le) ||
+                     (name == "tag_inc_be" && session.tags != Session::Tags::be) ||
+                     (name == "tag_random" && session.tags != Session::Tags::random) ||
+                     (name == "coalesced_read" && !session.coalesced) ||
+                     (name == "crc8x4" && !session.crc);
+    if (off) {
+      out[i] = name;
+    }
+    i += name == "congestion" ? 1 : 0;  // its argument is none of them
+  }
   Bytes reply = reply_to(frame, at::argument);
   std::copy(frame.begin() + at::argument, frame.begin() + at::ext_table, std::back_inserter(reply));
   for (const std::string& s : out) {
