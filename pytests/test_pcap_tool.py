@@ -1,8 +1,10 @@
 """aoe-pcap from outside: every kind of capture file, bad files, exit codes, reports, the page, the dissector."""
 
 import json
+import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -599,3 +601,102 @@ def test_dissector_leaves_wiresharks_own_fields(capture):
     fields = [f for f in fields if f"\t{f}\t" in known.stdout]
     assert len(fields) > 4
     assert tshark(capture, *fields) == tshark(capture, *fields, lua=False)
+
+
+# ---------------------------------------------------------------- live, history, selection
+
+
+def broken(tag):
+    """A write and a good answer without DRDY: always a finding, at the answer."""
+    reply = ata_frame(tag, 0x41, 0x00, 5, bytes(24), reply=True)
+    return [ata_frame(tag, 0x41, 0x34, 5, b"a" * 512), reply]
+
+
+def test_findings_come_while_the_pipe_is_open_and_the_report_at_sigint(request):
+    program = pathlib.Path(request.config.option.build).resolve() / "bin" / "aoe-pcap"
+    capture = pcap_bytes([(1, 1000 * i, frame) for i, frame in enumerate(broken(1))])
+    with subprocess.Popen(
+        [program, "judge", "-", "--follow"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as judge:
+        judge.stdin.write(capture)
+        judge.stdin.flush()
+        first = judge.stdout.readline().decode()  # comes, or the test hangs: the pipe stays open
+        assert first.startswith("1970-01-01 00:00:01.000001 UTC  frame 2  "), first
+        judge.send_signal(signal.SIGINT)
+        rest = judge.stdout.read().decode()
+        assert "1 requests and 1 replies judged" in rest, rest
+        assert judge.stderr.read() == b""
+        assert judge.wait(SECONDS_MAX) in (0, 1)
+
+
+LIVE = """
+import signal, socket, subprocess, sys
+for command in ("link add a0 type veth peer name b0", "link set a0 up", "link set b0 up"):
+    subprocess.run(["ip", *command.split()], check=True)
+judge = subprocess.Popen([sys.argv[1], "judge", "--interface", "b0", "--follow"], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+print(judge.stderr.readline())
+sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+sender.bind(("a0", 0))
+for frame in sys.argv[2:]:
+    sender.send(bytes.fromhex(frame))
+print(judge.stdout.readline(), judge.stdout.readline())
+judge.send_signal(signal.SIGINT)
+print(judge.stdout.read(), judge.stderr.read(), "exit", judge.wait())
+"""
+
+
+def test_an_interface_is_judged_live(request):
+    """In a VLAN and outside: two broken answers, each told when it comes."""
+    build = pathlib.Path(request.config.option.build).resolve()
+    frames = [frame.hex() for frame in broken(1) + [tagged(frame, 7) for frame in broken(2)]]
+    command = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() != 0:
+        command += ["--user", "--map-root-user"]
+    done = subprocess.run(
+        [*command, "/usr/bin/python3", "-c", LIVE, build / "bin" / "aoe-pcap", *frames],
+        capture_output=True, text=True, timeout=SECONDS_MAX, check=False,
+    )  # fmt: skip
+    assert "listening on b0" in done.stdout, done
+    before, _, after = done.stdout.partition("frame 4  ")
+    assert "frame 2  " in before and "@7:" not in before and "@7:" in after.splitlines()[0], done
+    assert "2 requests and 2 replies judged" in done.stdout, done.stdout
+
+
+def test_no_such_interface_is_one_clear_line(aoe_pcap):
+    told = aoe_pcap("judge", "--interface", "nowhere0")
+    assert told.returncode == 2
+    assert told.stderr.decode().startswith("aoe-pcap: cannot listen on nowhere0")
+
+
+def test_history_names_the_stale_write(aoe_pcap):
+    """The simulator's late duplicate in plain AoE: the oracle's truth, found again in the frames."""
+    capture = CORPUS / "sim-plain-late-duplicate.pcap"
+    judged = json.loads(aoe_pcap("judge", capture, "--format", "json").stdout)
+    lbas = {f["lba"] for case in judged["cases"] for f in case.get("findings", []) if "lba" in f}
+    assert lbas
+    told = [json.loads(aoe_pcap("history", capture, "--lba", lba, "--format", "json").stdout) for lba in lbas]
+    stale = [event for one in told for event in one["events"] if event["stale"]]
+    assert stale and all("was performed" in event["text"] for event in stale), told
+    protected = CORPUS / "sim-aoede-late-duplicate.pcap"
+    for lba in lbas:
+        assert json.loads(aoe_pcap("history", protected, "--lba", lba, "--format", "json").stdout)["stale"] == 0
+
+
+def test_history_says_what_it_wants(aoe_pcap):
+    for arguments in ([], ["--lba", "1", "--tag", "2"], ["--lba", "x"], ["--tag", "0x1ffffffff"]):
+        told = aoe_pcap("history", PLAIN, *arguments)
+        assert told.returncode == 2 and len(told.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["info", "judge", "diff", "reconstruct"])
+def test_only_counts_for_every_command(aoe_pcap, tmp_path, command):
+    more = {"diff": [PLAIN], "reconstruct": ["-o", tmp_path / "img"]}.get(command, [])
+    told = aoe_pcap(command, PLAIN, *more, "--only", "disk=1")
+    assert told.returncode == 2 and told.stderr.startswith(b"aoe-pcap: --only disk=1: say target=")
+    assert aoe_pcap(command, PLAIN, *more, "--only", "target=e1.1", "--only", "frames=1-60").returncode in (0, 1)
+
+
+def test_only_takes_what_it_says(aoe_pcap):
+    told = json.loads(aoe_pcap("info", PLAIN, "--only", "frames=5-14", "--format", "json").stdout)
+    assert told["capture"]["frames"] == 10

@@ -7,27 +7,15 @@
 
 namespace pcaps {
 
-std::unique_ptr<CaptureReader> CaptureReader::open(const std::string& path, std::string& error,
-                                                   const std::atomic<bool>* stop) {
-  auto source = open_capture_file(path, stop, error);
+std::unique_ptr<CaptureReader> CaptureReader::open(const CaptureSpec& spec, std::string& error) {
+  auto source = spec.live ? open_live_interface(spec.path, spec.stop, error)
+                          : open_capture_file(spec.path, spec.stop, error);
   if (source == nullptr) {
     return nullptr;
   }
   std::unique_ptr<CaptureReader> reader(new CaptureReader());
-  reader->path_ = path;
-  reader->source_ = std::move(source);
-  return reader;
-}
-
-std::unique_ptr<CaptureReader> CaptureReader::listen(const std::string& interface,
-                                                     std::string& error,
-                                                     const std::atomic<bool>* stop) {
-  auto source = open_live_interface(interface, stop, error);
-  if (source == nullptr) {
-    return nullptr;
-  }
-  std::unique_ptr<CaptureReader> reader(new CaptureReader());
-  reader->path_ = interface;
+  reader->path_ = spec.path;
+  reader->only_ = spec.only;
   reader->source_ = std::move(source);
   return reader;
 }
@@ -91,6 +79,9 @@ bool CaptureReader::next(CapturedFrame& frame) {
     const bool several = packet.link == kLinkCooked2 || source_->interfaces() > 1;
     if (several && was_seen(frame, interface)) {
       ++seen_twice_;
+      continue;
+    }
+    if (!only_.admits(frame)) {
       continue;
     }
     return true;

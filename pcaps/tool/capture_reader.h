@@ -12,17 +12,24 @@
 
 #include "pcaps/tool/cooked.h"
 #include "pcaps/tool/packet_source.h"
+#include "pcaps/tool/selection.h"
 
 namespace pcaps {
 
+// What is to be read.
+struct CaptureSpec {
+  CaptureSpec(const char* file) : path(file) {}             // NOLINT: a path is a capture
+  CaptureSpec(std::string file) : path(std::move(file)) {}  // NOLINT
+  std::string path;  // "-" is standard input; of a live capture the interface
+  bool live = false;
+  Selection only;
+  const std::atomic<bool>* stop = nullptr;  // when it becomes true the capture ends there
+};
+
 class CaptureReader {
  public:
-  // "-" is standard input. Null with one line in `error` when this is not a capture of Ethernet.
-  // When `stop` becomes true the capture ends there.
-  static std::unique_ptr<CaptureReader> open(const std::string& path, std::string& error,
-                                             const std::atomic<bool>* stop = nullptr);
-  static std::unique_ptr<CaptureReader> listen(const std::string& interface, std::string& error,
-                                               const std::atomic<bool>* stop);
+  // Null with one line in `error` when this is not a capture of Ethernet.
+  static std::unique_ptr<CaptureReader> open(const CaptureSpec& spec, std::string& error);
 
   // False at the end; the frame's bytes are good until the next call. Numbers count every packet
   // of the file, as Wireshark's do, those too that are not handed out.
@@ -58,6 +65,7 @@ class CaptureReader {
   bool was_seen(const CapturedFrame& frame, std::uint32_t interface);
 
   std::string path_;
+  Selection only_;
   std::unique_ptr<PacketSource> source_;
   CookedFrames cooked_;
   std::vector<std::uint8_t> ethernet_;

@@ -166,16 +166,16 @@ nlohmann::ordered_json DiffResult::to_json() const {
   return j;
 }
 
-std::optional<DiffResult> diff_captures(const std::string& path_a, const std::string& path_b,
+std::optional<DiffResult> diff_captures(const CaptureSpec& a, const CaptureSpec& b,
                                         const DifferenceSet& allowed, std::string& error) {
-  const auto plan_a = ReplayPlan::open(path_a, std::nullopt, error);
-  const auto plan_b = plan_a == nullptr ? nullptr : ReplayPlan::open(path_b, std::nullopt, error);
+  const auto plan_a = ReplayPlan::open(a, std::nullopt, error);
+  const auto plan_b = plan_a == nullptr ? nullptr : ReplayPlan::open(b, std::nullopt, error);
   if (plan_b == nullptr) {
     return std::nullopt;
   }
   DiffResult result;
-  result.a.path = path_a;
-  result.b.path = path_b;
+  result.a.path = a.path;
+  result.b.path = b.path;
   std::unordered_map<std::uint64_t, std::deque<Waiting>> waiting;
   Nanoseconds first_ns = 0;
   const auto asked_again = [](const Expectation& e) {

@@ -48,7 +48,7 @@ struct DiffResult {
 };
 
 // Nullopt with one line in `error`.
-std::optional<DiffResult> diff_captures(const std::string& path_a, const std::string& path_b,
+std::optional<DiffResult> diff_captures(const CaptureSpec& a, const CaptureSpec& b,
                                         const DifferenceSet& allowed, std::string& error);
 
 }  // namespace pcaps

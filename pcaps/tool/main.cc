@@ -6,10 +6,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +25,7 @@
 #include "conformance/output/output_file.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
+#include "pcaps/tool/history.h"
 #include "pcaps/tool/html_page.h"
 #include "pcaps/tool/info_report.h"
 #include "pcaps/tool/judge_report.h"
@@ -70,17 +76,44 @@ bool told_of(const CaptureReader& reader) {
   return true;
 }
 
-// Runs the whole capture through the tracker. False, after one clear line, when it cannot be read.
-bool run(const std::string& path, Tracker& tracker) {
+// A capture and what of it counts. Nothing, after one clear line, when a term of --only is none.
+std::optional<CaptureSpec> spec_of(const std::string& path, const std::vector<std::string>& only) {
+  CaptureSpec spec(path);
   std::string error;
-  const auto reader = CaptureReader::open(path, error);
+  auto selection = Selection::parse(only, error);
+  if (!selection) {
+    complain(error);
+    return std::nullopt;
+  }
+  spec.only = std::move(*selection);
+  return spec;
+}
+
+// The first signal ends the capture, and what was read is reported; a second one ends the program.
+std::atomic<bool> stop_asked{false};
+void ask_to_stop(int signal) {
+  stop_asked = true;
+  std::signal(signal, SIG_DFL);
+}
+
+// Runs the whole capture through the tracker. False, after one clear line, when it cannot be read.
+bool run(const CaptureSpec& capture, Tracker& tracker,
+         const std::function<void()>& after_each = nullptr) {
+  std::string error;
+  const auto reader = CaptureReader::open(capture, error);
   if (reader == nullptr) {
     complain(error);
     return false;
   }
+  if (capture.live) {
+    fmt::print(stderr, "aoe-pcap: listening on {}; ^C ends it with the report\n", capture.path);
+  }
   CapturedFrame frame;
   while (reader->next(frame)) {
     tracker.on_frame(frame);
+    if (after_each) {
+      after_each();
+    }
   }
   tracker.finish();
   return told_of(*reader);
@@ -97,6 +130,7 @@ bool write_out(const std::string& path, const std::string& content) {
 
 struct InfoOptions {
   std::string file;
+  std::vector<std::string> only;
   std::string format = "text";
   std::string output;
   std::string html;
@@ -104,6 +138,10 @@ struct InfoOptions {
 
 int info(const InfoOptions& options) {
   output::try_destinations({options.output, options.html}, {options.file});
+  const auto capture = spec_of(options.file, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
   auto tracker = std::make_unique<Tracker>();
   auto statistics = std::make_unique<Statistics>(*tracker);
   tracker->add_observer(statistics.get());
@@ -112,7 +150,7 @@ int info(const InfoOptions& options) {
     judge = std::make_unique<Judge>(*tracker, kFindingsOnPage);
     tracker->add_observer(judge.get());
   }
-  if (!run(options.file, *tracker)) {
+  if (!run(*capture, *tracker)) {
     return kExitTrouble;
   }
   if (judge != nullptr) {
@@ -129,15 +167,73 @@ int info(const InfoOptions& options) {
 
 struct JudgeOptions {
   std::string file;
+  std::vector<std::string> only;
   std::string format = "text";
   std::string output;
   std::vector<std::string> ignore;
   std::string fail_on = "fail";
   std::string baseline;
   std::uint32_t examples = 3;
+  std::string interface;
+  bool follow = false;
   bool list = false;
   bool complete = false;
   bool strict = false;
+};
+
+// Tells findings as they come, each the first few times in full, then whenever their number has
+// doubled.
+class Follower {
+ public:
+  Follower(const Judge& judge, const Tracker& tracker, std::FILE* to,
+           const std::vector<std::string>& ignored)
+      : judge_(judge), tracker_(tracker), to_(to), ignored_(ignored) {}
+
+  void look() {
+    bool told = false;
+    seen_.resize(judge_.groups().size(), 0);
+    for (std::size_t i = 0; i < seen_.size(); ++i) {
+      const FindingGroup& group = judge_.groups()[i];
+      if (group.count == seen_[i]) {
+        continue;
+      }
+      const bool ignored =
+          std::find(ignored_.begin(), ignored_.end(), facts_of(group.rule).name) != ignored_.end();
+      for (std::uint64_t n = seen_[i]; n < group.count && !ignored; ++n) {
+        if (n < group.examples.size()) {
+          tell(group, group.examples[n]);
+          told = true;
+        } else if (std::has_single_bit(n + 1)) {
+          fmt::print(to_, "{} {}: {} times by now\n", verdict_text(group.verdict),
+                     facts_of(group.rule).name, n + 1);
+          told = true;
+        }
+      }
+      seen_[i] = group.count;
+    }
+    if (told) {
+      std::fflush(to_);
+    }
+  }
+
+ private:
+  void tell(const FindingGroup& group, const Finding& finding) {
+    std::string who;
+    if (group.session != kNone) {
+      const Session& session = tracker_.sessions()[group.session];
+      who = fmt::format("{} -> {}", mac_text(session.initiator),
+                        address_text(session.vlan, session.shelf, session.slot));
+    }
+    fmt::print(to_, "{}  frame {}  {} {} {} {}: {}\n", time_text(finding.time_ns), finding.frame,
+               verdict_text(finding.verdict), side_text(facts_of(finding.rule).side),
+               facts_of(finding.rule).name, who, finding.text);
+  }
+
+  const Judge& judge_;
+  const Tracker& tracker_;
+  std::FILE* to_;
+  const std::vector<std::string>& ignored_;
+  std::vector<std::uint64_t> seen_;  // by group
 };
 
 int judge(const JudgeOptions& options) {
@@ -148,9 +244,17 @@ int judge(const JudgeOptions& options) {
     }
     return kExitGood;
   }
-  if (options.file.empty()) {
-    return complain("judge needs a capture: give a pcap or pcapng file, or - for standard input");
+  if (options.file.empty() == options.interface.empty()) {
+    return complain(
+        "judge needs a capture: give a pcap or pcapng file, - for standard input, or --interface");
   }
+  auto capture =
+      spec_of(options.interface.empty() ? options.file : options.interface, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
+  capture->live = !options.interface.empty();
+  capture->stop = &stop_asked;
   for (const std::string& name : options.ignore) {
     if (find_rule(name) == Rule::count) {
       return complain(fmt::format("--ignore {}: no such rule; see aoe-pcap judge --list", name));
@@ -168,10 +272,20 @@ int judge(const JudgeOptions& options) {
   }
   auto judge = std::make_unique<Judge>(*tracker, options.examples);
   tracker->add_observer(judge.get());
-  if (!run(options.file, *tracker)) {
+  const bool report_on_stdout = options.output.empty() || options.output == "-";
+  Follower follower(*judge, *tracker,
+                    options.format != "text" && report_on_stdout ? stderr : stdout, options.ignore);
+  std::signal(SIGINT, ask_to_stop);
+  std::signal(SIGTERM, ask_to_stop);
+  if (!run(*capture, *tracker,
+           options.follow ? std::function<void()>([&follower] { follower.look(); }) : nullptr)) {
     return kExitTrouble;
   }
-  const JudgeReport report(options.file, *tracker, *judge, options.ignore, std::move(baseline));
+  if (options.follow) {
+    follower.look();  // what only the end has shown
+    fmt::print("\n");
+  }
+  const JudgeReport report(capture->path, *tracker, *judge, options.ignore, std::move(baseline));
   if (!write_out(options.output,
                  options.format == "text" ? report.text() : suite_report(report, options.format))) {
     return kExitTrouble;
@@ -192,6 +306,7 @@ int judge(const JudgeOptions& options) {
 
 struct ReconstructCommandOptions {
   std::string file;
+  std::vector<std::string> only;
   std::string output;
   std::string map;
   std::string at = "after";
@@ -223,9 +338,13 @@ int reconstruct(const ReconstructCommandOptions& options) {
           "--target {}: say shelf and slot, as in e1.1, or e1.1@5 in VLAN 5", options.target));
     }
   }
+  const auto capture = spec_of(options.file, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
   std::string error;
   if (options.file != "-" && ::access(options.file.c_str(), R_OK) != 0) {
-    CaptureReader::open(options.file, error);
+    CaptureReader::open(*capture, error);
     return complain(error);
   }
   // Beside a device there is no place for a map.
@@ -240,7 +359,7 @@ int reconstruct(const ReconstructCommandOptions& options) {
   auto tracker = std::make_unique<Tracker>();
   Reconstructor reconstructor(*tracker, *image, how);
   tracker->add_observer(&reconstructor);
-  if (!run(options.file, *tracker)) {
+  if (!run(*capture, *tracker)) {
     return kExitTrouble;
   }
   if (!reconstructor.error().empty()) {
@@ -266,6 +385,7 @@ int reconstruct(const ReconstructCommandOptions& options) {
 
 struct ReplayCommandOptions {
   std::string file;
+  std::vector<std::string> only;
   std::string interface;
   std::string target;
   std::string to;
@@ -300,7 +420,7 @@ bool adjust_allowed(const std::vector<std::string>& ignore, const std::vector<st
   return true;
 }
 
-bool reconstruct_in_place(const std::string& capture, const std::string& image_path,
+bool reconstruct_in_place(const CaptureSpec& capture, const std::string& image_path,
                           const TargetAddress& target) {
   std::string error;
   const auto image = ImageFile::open_in_place(image_path, error);
@@ -372,8 +492,12 @@ int replay(ReplayCommandOptions& options) {
     }
   }
   output::try_destinations({options.output, how.save_path, options.image}, {options.file});
+  const auto capture = spec_of(options.file, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
   std::string error;
-  const auto survey = ReplayPlan::survey(options.file, how.from, error);
+  const auto survey = ReplayPlan::survey(*capture, how.from, error);
   if (!survey) {
     return complain(error);
   }
@@ -401,10 +525,10 @@ int replay(ReplayCommandOptions& options) {
         "nothing was sent; say --allow write if e{}.{} on {} may lose what it holds",
         options.file, survey->changes, how.to->shelf, how.to->slot, options.interface));
   }
-  if (!options.image.empty() && !reconstruct_in_place(options.file, options.image, *how.from)) {
+  if (!options.image.empty() && !reconstruct_in_place(*capture, options.image, *how.from)) {
     return kExitTrouble;
   }
-  const auto plan = ReplayPlan::open(options.file, how.from, error);
+  const auto plan = ReplayPlan::open(*capture, how.from, error);
   if (plan == nullptr) {
     return complain(error);
   }
@@ -434,6 +558,7 @@ int replay(ReplayCommandOptions& options) {
 }
 
 struct DiffCommandOptions {
+  std::vector<std::string> only;
   std::string a;
   std::string b;
   std::string format = "text";
@@ -449,7 +574,12 @@ int diff(const DiffCommandOptions& options) {
   }
   output::try_destinations({options.output}, {options.a, options.b});
   std::string error;
-  const auto result = diff_captures(options.a, options.b, allowed, error);
+  const auto a = spec_of(options.a, options.only);
+  const auto b = spec_of(options.b, options.only);
+  if (!a || !b) {
+    return kExitTrouble;
+  }
+  const auto result = diff_captures(*a, *b, allowed, error);
   if (!result) {
     return complain(error);
   }
@@ -459,6 +589,98 @@ int diff(const DiffCommandOptions& options) {
     return kExitTrouble;
   }
   return result->same() ? kExitGood : kExitFindings;
+}
+
+struct HistoryCommandOptions {
+  std::string file;
+  std::vector<std::string> only;
+  std::string lba;
+  std::string tag;
+  std::string format = "text";
+  std::string output;
+};
+
+// Decimal, or hexadecimal after 0x.
+template <typename Number>
+std::optional<Number> parse_number(std::string_view text) {
+  const bool hex = text.substr(0, 2) == "0x";
+  text.remove_prefix(hex ? 2 : 0);
+  Number value = 0;
+  const auto [stop, code] =
+      std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
+  if (text.empty() || code != std::errc() || stop != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+int history(const HistoryCommandOptions& options) {
+  HistoryOptions how;
+  if (options.lba.empty() == options.tag.empty()) {
+    return complain("history: say either --lba N or --tag T");
+  }
+  if (!options.lba.empty() && !(how.lba = parse_number<std::uint64_t>(options.lba))) {
+    return complain(fmt::format("--lba {}: say the number of a sector", options.lba));
+  }
+  if (!options.tag.empty() && !(how.tag = parse_number<std::uint32_t>(options.tag))) {
+    return complain(fmt::format("--tag {}: say a tag, as in 0x0001dcc9", options.tag));
+  }
+  const auto capture = spec_of(options.file, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
+  auto tracker = std::make_unique<Tracker>();
+  const bool json = options.format == "json";
+  constexpr std::size_t kEventsMax = 100'000;
+  std::string text;
+  auto list = nlohmann::ordered_json::array();
+  std::uint64_t left_out = 0;
+  std::uint64_t stale = 0;
+  History history(*tracker, how, [&](const HistoryEvent& event) {
+    stale += event.stale ? 1 : 0;
+    if (list.size() + left_out >= kEventsMax) {
+      ++left_out;
+      return;
+    }
+    std::string from;
+    std::string to;
+    if (event.session != kNone) {
+      const Session& session = tracker->sessions()[event.session];
+      from = mac_text(session.initiator);
+      to = address_text(session.vlan, session.shelf, session.slot);
+    }
+    if (!json) {
+      text += fmt::format("{}  frame {:<7} {} {} {}  tag 0x{:08x}  {}\n", time_text(event.time_ns),
+                          event.frame, from, event.from_target ? "<-" : "->", to, event.tag,
+                          event.text);
+    }
+    list.push_back(json ? nlohmann::ordered_json{{"frame", event.frame},
+                                                 {"time", time_iso(event.time_ns)},
+                                                 {"initiator", from},
+                                                 {"target", to},
+                                                 {"from_target", event.from_target},
+                                                 {"tag", fmt::format("0x{:08x}", event.tag)},
+                                                 {"stale", event.stale},
+                                                 {"text", event.text}}
+                        : nlohmann::ordered_json());
+  });
+  tracker->add_observer(&history);
+  if (!run(*capture, *tracker)) {
+    return kExitTrouble;
+  }
+  const std::string what =
+      how.lba ? fmt::format("sector {}", *how.lba) : fmt::format("tag 0x{:08x}", *how.tag);
+  if (json) {
+    nlohmann::ordered_json j{{"events", list}, {"left_out", left_out}, {"stale", stale}};
+    text = j.dump(2) + "\n";
+  } else if (history.events() == 0) {
+    text = fmt::format("no frame in {} concerns {}\n", options.file, what);
+  } else {
+    text += left_out == 0 ? "" : fmt::format("and {} more\n", left_out);
+    text += fmt::format("{}: {} events, {} of them old data after an answered write\n", what,
+                        history.events(), stale);
+  }
+  return write_out(options.output, text) ? kExitGood : kExitTrouble;
 }
 
 // What is wrong with the words, in one line; --help and --version as they are.
@@ -496,6 +718,9 @@ int main_of(int argc, char** argv) {
   judge_formats.insert(judge_formats.begin(), "text");
   CLI::App* judge_command = app.add_subcommand("judge", "which clauses did either side break");
   judge_command->add_option("FILE", judge_options.file, "pcap or pcapng; - is standard input");
+  judge_command->add_option("--interface", judge_options.interface,
+                            "judge what passes this interface, until ^C");
+  judge_command->add_flag("--follow", judge_options.follow, "tell findings as they come");
   judge_command->add_flag("--list", judge_options.list, "the rules, with their clauses");
   judge_command
       ->add_option("--format", judge_options.format, "text, or as the suite: tap, junit, json")
@@ -582,6 +807,31 @@ int main_of(int argc, char** argv) {
       ->check(CLI::IsMember({"text", "json"}));
   diff_command->add_option("-o,--output", diff_options.output, "write there instead of stdout");
   diff_command->callback([&] { result = diff(diff_options); });
+
+  HistoryCommandOptions history_options;
+  CLI::App* history_command =
+      app.add_subcommand("history", "who wrote a sector, who read it, and whose data that was");
+  history_command->add_option("FILE", history_options.file, "pcap or pcapng; - is standard input")
+      ->required();
+  history_command->add_option("--lba", history_options.lba, "the sector");
+  history_command->add_option("--tag", history_options.tag, "or: everything under this tag");
+  history_command->add_option("--format", history_options.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}));
+  history_command->add_option("-o,--output", history_options.output,
+                              "write there instead of stdout");
+  history_command->callback([&] { result = history(history_options); });
+
+  const std::vector<std::pair<CLI::App*, std::vector<std::string>*>> selecting{
+      {info_command, &info_options.only},
+      {judge_command, &judge_options.only},
+      {reconstruct_command, &reconstruct_options.only},
+      {replay_command, &replay_options.only},
+      {diff_command, &diff_options.only},
+      {history_command, &history_options.only}};
+  for (const auto& [command, only] : selecting) {
+    command->add_option("--only", *only,
+                        "target=e1.1, initiator=MAC, vlan=N, frames=A-B, time=FROM/TO; repeatable");
+  }
 
   try {
     app.parse(argc, argv);

@@ -75,10 +75,10 @@ bool PlannedFrame::resolved() const {
                      [](const Expectation& e) { return e.resolved; });
 }
 
-std::optional<PlanSurvey> ReplayPlan::survey(const std::string& path,
+std::optional<PlanSurvey> ReplayPlan::survey(const CaptureSpec& capture,
                                              std::optional<TargetAddress> target,
                                              std::string& error) {
-  const auto reader = CaptureReader::open(path, error);
+  const auto reader = CaptureReader::open(capture, error);
   if (reader == nullptr) {
     return std::nullopt;
   }
@@ -92,11 +92,11 @@ std::optional<PlanSurvey> ReplayPlan::survey(const std::string& path,
   return surveyor.found;
 }
 
-std::unique_ptr<ReplayPlan> ReplayPlan::open(const std::string& path,
+std::unique_ptr<ReplayPlan> ReplayPlan::open(const CaptureSpec& capture,
                                              std::optional<TargetAddress> target,
                                              std::string& error) {
   std::unique_ptr<ReplayPlan> plan(new ReplayPlan());
-  plan->reader_ = CaptureReader::open(path, error);
+  plan->reader_ = CaptureReader::open(capture, error);
   if (plan->reader_ == nullptr) {
     return nullptr;
   }

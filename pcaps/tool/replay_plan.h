@@ -48,9 +48,9 @@ struct PlanSurvey {
 class ReplayPlan : private TrackerObserver {
  public:
   // Null with one line in `error`.
-  static std::unique_ptr<ReplayPlan> open(const std::string& path,
+  static std::unique_ptr<ReplayPlan> open(const CaptureSpec& capture,
                                           std::optional<TargetAddress> target, std::string& error);
-  static std::optional<PlanSurvey> survey(const std::string& path,
+  static std::optional<PlanSurvey> survey(const CaptureSpec& capture,
                                           std::optional<TargetAddress> target, std::string& error);
 
   // The next request in order with its reply; null at the end.
