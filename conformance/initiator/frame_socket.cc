@@ -40,13 +40,14 @@ std::string reason() {
 }
 
 // In the kernel, so that a busy wire's other frames cost us nothing: for us or for everybody, and
-// with R set. (The EtherType is the socket's.)
-void filter(int fd, const Mac& own) {
+// with R set, or clear. (The EtherType is the socket's.)
+void filter(int fd, const Mac& own, Takes takes) {
   const auto high = static_cast<uint32_t>(observer::load_be(own, 0, 4));
   const auto low = static_cast<uint32_t>(observer::load_be(own, 4, 2));
   sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14),
-      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x08, 0, 6),
+      takes == Takes::replies ? sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x08, 0, 6)
+                              : sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x08, 6, 0),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xffffffff, 3, 0),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high, 0, 3),
@@ -87,7 +88,8 @@ struct FrameSocket::Batch {
   std::array<mmsghdr, kBatch> sends{};
 };
 
-FrameSocket::FrameSocket(const std::string& interface, const Mac& own) : interface_(interface) {
+FrameSocket::FrameSocket(const std::string& interface, const Mac& own, Takes takes)
+    : interface_(interface) {
   const InterfaceFacts facts = interface_facts(interface);
   fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd_ < 0) {
@@ -99,7 +101,7 @@ FrameSocket::FrameSocket(const std::string& interface, const Mac& own) : interfa
                  sizeof kReceiveBufferBytes) < 0) {
     setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &kReceiveBufferBytes, sizeof kReceiveBufferBytes);
   }
-  filter(fd_, own);
+  filter(fd_, own, takes);
   packet_mreq membership{};
   membership.mr_ifindex = static_cast<int>(facts.index);
   if (own != facts.mac) {  // the interface is to listen to one more address

@@ -22,12 +22,14 @@ struct InterfaceFacts {
 };
 InterfaceFacts interface_facts(const std::string& interface);
 
+enum class Takes : uint8_t { replies, requests };
+
 class FrameSocket {
  public:
   static constexpr size_t kBatch = 64;
 
   // Receives AoE frames for `own` and for everybody. Throws LinkError with the name and what to do.
-  FrameSocket(const std::string& interface, const Mac& own);
+  FrameSocket(const std::string& interface, const Mac& own, Takes takes = Takes::replies);
   FrameSocket(const FrameSocket&) = delete;
   FrameSocket& operator=(const FrameSocket&) = delete;
   ~FrameSocket();
