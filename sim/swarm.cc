@@ -262,6 +262,7 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
   spec.clock_ppm = static_cast<std::int64_t>(stream.below(401)) - 200;
   const std::uint64_t hot = 8;
   const std::uint64_t ops = stream.between(10, 80);
+  const bool probes = kind == InitiatorKind::aoede && Stream(seed, "probes", 0).below(12) == 0;
   for (std::uint64_t i = 0; i < ops; ++i) {
     if (kind == InitiatorKind::hostile) {
       spec.ops.push_back(
@@ -271,7 +272,22 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
               : Op{OpKind::garbage, 0, 0, static_cast<std::int64_t>(stream.below(1'000'000'000))});
     } else {
       spec.ops.push_back(draw_op(stream, spec, hot, static_cast<std::uint64_t>(settings.sectors)));
+      const std::uint64_t id = (std::uint64_t{number} << 32U) | i;
       draw_more(spec.ops.back(), seed, number, i, with_lists);
+      if (probes && Stream(seed, "op.probe", id).per_million(150'000)) {
+        spec.ops.back() = {OpKind::congestion, 0, 2, static_cast<std::int64_t>(i)};
+      }
+      if (Stream(seed, "op.read-only-for-long", id).per_million(4'000)) {
+        // A reader's tags go half around the circle, and then it writes. By then no copy of a write
+        // from before is on its way: it would look new to any serial arithmetic.
+        constexpr Nanoseconds kAllGone = 20 * kSecond;
+        constexpr std::int64_t kThird = 0x50000000;
+        spec.ops.insert(spec.ops.end(),
+                        {Op{OpKind::write, 0, 1, 0}, Op{OpKind::skip, 0, 0, kThird},
+                         Op{OpKind::wait, 0, 0, kAllGone}, Op{OpKind::read, 0, 1, 0},
+                         Op{OpKind::skip, 0, 0, kThird}, Op{OpKind::write, 0, 1, 0}});
+        continue;
+      }
       if (spec.ops.back().kind == OpKind::skip) {
         // The edges of the window are where a write comes right before and right after.
         spec.ops.insert(spec.ops.end() - 1, Op{OpKind::write, 0, 1, 0});

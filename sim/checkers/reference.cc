@@ -162,9 +162,11 @@ void Reference::start(const PersistentState& stored) {
     state_ = {};
   }
   in_doubt_.reset();
+  alive_ = true;
 }
 
 void Reference::crash() {
+  alive_ = false;
   if (saving_) {
     in_doubt_ = saving_->next;
   }
@@ -188,6 +190,9 @@ void Reference::cleared() {
 }
 
 void Reference::finish() {
+  if (alive_ && !announced_) {
+    findings_.add(Severity::liveness, "announcement:missing", "the target never announced itself");
+  }
   if (saving_ && !saving_->started) {
     findings_.add(Severity::liveness, "save:missing", "a change of state was never stored");
   }
@@ -811,7 +816,7 @@ void Reference::extensions_in(const View& view, Owed owed) {
   if (needs_place && full) {
     // One who is not protected may give way, or nobody does: the reply will tell.
     owed.argument = written(here, false);
-    maybe_.push_back({owed.address, owed.tag, next, granted});
+    maybe_.push_back({owed.address, owed.tag, next, granted, pauses, now_});
     owed_.push_back(owed);
     return;
   }
@@ -840,8 +845,8 @@ void Reference::extension_out(const View& view, Owed& owed) {
   if (placed) {
     owed.argument = granted;
     session(owed.address) = maybe->granted;
-    if (maybe->granted.congestion_id && !maybe->granted.congestion_refused) {
-      pauses_.push_back(now_);
+    if (maybe->pauses) {
+      pauses_.push_back(maybe->asked);
     }
     for (auto& [address, each] : sessions_) {
       // Whoever lost the place had nothing to lose that a write depends on.

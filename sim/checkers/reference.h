@@ -116,6 +116,8 @@ class Reference {
     std::uint32_t tag = 0;
     Session granted;
     Text argument_granted;
+    bool pauses = false;
+    Nanoseconds asked = 0;
   };
 
   void ata_in(const clients::View& view, Owed owed);
@@ -182,6 +184,7 @@ class Reference {
   };
   std::vector<InBatch> in_batch_;
   bool drop_due_ = false;
+  bool alive_ = false;
   bool announced_ = false;
   std::uint64_t next_chain_ = 0;
   std::uint64_t next_arrival_ = 0;

@@ -616,10 +616,30 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
   // One draw a line: the order in which arguments are evaluated differs between compilers.
   const std::uint32_t tag =
       static_cast<std::uint32_t>(stream.below(2) == 0 ? stream.below(16) : stream.next());
-  const std::uint16_t shelf = stream.below(4) == 0 ? std::uint16_t{0xffff} : kShelf;
-  const std::uint8_t slot = stream.below(4) == 0 ? std::uint8_t{0xff} : kSlot;
-  Builder frame(storage, ethernet::Network::mac_of(kTargetHost), ethernet::Network::mac_of(host_),
-                shelf, slot, static_cast<Command>(command), tag);
+  std::uint16_t shelf = stream.below(4) == 0 ? std::uint16_t{0xffff} : kShelf;
+  std::uint8_t slot = stream.below(4) == 0 ? std::uint8_t{0xff} : kSlot;
+  // Sometimes it asks another target, or says that it is somebody else: a stranger, or a group.
+  Stream places(static_cast<std::uint64_t>(what), "garbage.places", 0);
+  MacAddress source = ethernet::Network::mac_of(host_);
+  switch (places.below(24)) {
+    case 0:
+      slot = static_cast<std::uint8_t>(places.next());
+      break;
+    case 1:
+      shelf = static_cast<std::uint16_t>(places.next());
+      break;
+    case 2:
+    case 3:
+      source.octets[3] = static_cast<std::uint8_t>(places.between(1, 3));
+      break;
+    case 4:
+      source.octets[0] |= 1U;
+      break;
+    default:
+      break;
+  }
+  Builder frame(storage, ethernet::Network::mac_of(kTargetHost), source, shelf, slot,
+                static_cast<Command>(command), tag);
   if (stream.below(4) == 0) {
     storage[14] = std::byte{static_cast<std::uint8_t>(stream.next())};
   }
@@ -632,6 +652,16 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
     const auto count =
         static_cast<std::uint8_t>(stream.below(2) == 0 ? stream.below(5) : stream.next());
     frame.ata(ata_command, lba, count);
+  } else if (command == kConfig && places.below(4) != 0) {
+    // The strings that set-config sets, so that some are equal and some are prefixes.
+    const std::string text =
+        fmt::format("string {}", places.below(12)).substr(0, places.between(5, 9));
+    frame.u16(0);
+    frame.u16(0);
+    frame.u8(0);
+    frame.u8(static_cast<std::uint8_t>(0x10 | places.below(6)));
+    frame.u16(static_cast<std::uint16_t>(text.size()));
+    frame.text(text);
   } else if (command == kExtensions) {
     constexpr std::array<std::string_view, 10> kNames{
         "coalesced_write_reply", "reset",      "tag_inc_be", "TAG_INC_LE", "tag_random",
@@ -696,6 +726,7 @@ void Initiator::receive(const ethernet::Frame& frame, Nanoseconds now) {
   if (spec_.joins != 0 && view.command() == kAta && view.bytes().size() > kAtaBytes &&
       !view.error_flag() && (view.aflags() & kWriteFlag) != 0) {
     take_results(frame, now);
+    pump(now);
   }
   if (mine) {
     pump(now);
