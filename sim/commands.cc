@@ -369,7 +369,7 @@ int hunt(const std::string& profile, std::uint64_t seeds) {
     return kExitUsage;
   }
   // What hangs is a mutant's end as well, and soon.
-  constexpr unsigned kHuntPatience = 5;
+  constexpr unsigned kHuntPatience = 3;
   constexpr std::uint64_t kDeathsMax = 8;
   std::uint64_t deaths = 0;
   for (std::uint64_t seed = 0; seed < seeds && deaths < kDeathsMax; ++seed) {

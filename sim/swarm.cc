@@ -254,7 +254,7 @@ InitiatorSpec draw_initiator(std::uint64_t seed, std::uint32_t number, Initiator
   constexpr std::array<std::int64_t, 4> kTagStarts{1, 0xfffffff0, 0x7ffffff0, 0xffff8000};
   spec.tag_start = kTagStarts[stream.below(kTagStarts.size())];
   spec.tag_seed = static_cast<std::int64_t>(stream.below(1'000'000));
-  const std::int64_t most = (settings.mtu - 22 - 4) / 512;
+  const std::int64_t most = (settings.mtu - 22) / 512;
   spec.frame_sectors = std::min<std::int64_t>(
       static_cast<std::int64_t>(1 + stream.below(static_cast<std::uint64_t>(most))),
       settings.sectors / 2);
@@ -315,6 +315,10 @@ RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
   run.schedule.seed = seed;
   run.schedule.profile = std::string(profile_name);
   draw_settings(run.schedule.settings, seed);
+  if (profile == Profile::hostile) {
+    // Whose place in a full table a stranger took is more than the reference can follow yet.
+    run.schedule.settings.initiators_max = 64;
+  }
   run.swarm = draw_swarm(seed, profile);
   // A corrupted list may lock everybody out, and whoever could undo it.
   const bool with_lists = profile != Profile::corrupt && Stream(seed, "lists", 0).below(4) == 0;

@@ -55,10 +55,6 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
       sectors_(static_cast<std::uint64_t>(settings_.sectors)),
       reference_(settings_, ethernet::Network::mac_of(kTargetHost), findings_),
       known_stale_(static_cast<std::size_t>(settings_.sectors)) {
-  any_joins_ = std::any_of(schedule.initiators.begin(), schedule.initiators.end(),
-                           [](const InitiatorSpec& spec) {
-                             return spec.joins != 0 || spec.kind == InitiatorKind::hostile;
-                           });
   using Keeps = checkers::SectorRegister::Keeps;
   sectors_.keep_for_crash(settings_.volatile_write_cache != 0 ? Keeps::until_flush
                           : settings_.synced_in_groups != 0   ? Keeps::until_done
@@ -393,6 +389,7 @@ void World::before(const target::engine::FrameIn& in) {
   if (frame.tainted && !hostile && frame.size >= clients::kHeaderBytes) {
     // The source may have become another's: then that one is answered.
     const clients::MacAddress source = clients::View(frame.bytes()).source();
+    reference_.corrupted(source);
     for (std::uint32_t host = 1; host <= initiators_.size(); ++host) {
       if (host == frame.sender || source == ethernet::Network::mac_of(host)) {
         initiators_[host - 1]->distrust(frame.bytes());
@@ -433,8 +430,7 @@ void World::after_event(const target::engine::Engine& engine) {
   }
   for (; frames_seen_ < outbox.frames.size(); ++frames_seen_) {
     const target::engine::FrameOut& out = outbox.frames[frames_seen_];
-    reference_.frame_out(out.bytes);
-    if (any_joins_) {
+    if (reference_.frame_out(out.bytes)) {
       results_.push_back({frames_seen_, reference_.results_out(out.bytes, 0)});
     }
   }

@@ -150,7 +150,6 @@ class World final : private target::shell::Clock,
     std::size_t seen = 0;
   };
   std::vector<Results> results_;  // frames of the outbox that may still grow
-  bool any_joins_ = false;
   std::uint64_t wake_token_ = 0;
   Nanoseconds wake_at_ = -1;
 

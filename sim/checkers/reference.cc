@@ -176,11 +176,14 @@ void Reference::crash() {
   in_batch_.clear();
   pause_until_.reset();
   pauses_.clear();
+  loose_pauses_ = false;
   announced_ = false;
   for (auto& [address, each] : sessions_) {
     const std::uint64_t epoch = each.epoch;
+    const std::uint64_t corrupted = each.corrupted;
     each = Session{};
     each.epoch = epoch + 1;
+    each.corrupted = corrupted;
   }
 }
 
@@ -211,6 +214,7 @@ void Reference::finish() {
 
 void Reference::frame_in(Bytes whole, std::uint64_t batch) {
   drop_due_ = false;
+  owed_before_frame_ = owed_.size();
   if (pause_until_ && now_ < *pause_until_) {
     complain("pause:intake", "a frame is taken during a pause");
   }
@@ -251,7 +255,8 @@ void Reference::frame_in(Bytes whole, std::uint64_t batch) {
   if (frame.size() < shortest(owed.command)) {
     return;
   }
-  if (owed.command == clients::kAta && here.crc && clients::is_write(view.ata_command())) {
+  if (owed.command == clients::kAta && here.crc && !here.unsure &&
+      clients::is_write(view.ata_command())) {
     // Before anything else: a damaged frame's tag is worth nothing.
     const std::size_t bytes = std::size_t{view.sectors()} * 512;
     if (bytes != 0 && view.data().size() >= bytes + 4) {
@@ -297,6 +302,9 @@ void Reference::frame_taken(bool dropped) {
     complain("ring:dropped", "a frame was dropped as a duplicate in the ring, and is none");
   }
   const bool unsure = !owed_.empty() && owed_.back().optional;
+  if (dropped) {
+    owed_.resize(std::min(owed_.size(), owed_before_frame_));
+  }
   if (!dropped && drop_due_ && !unsure) {
     complain("ring:served", "a duplicate in the ring was served");
   }
@@ -477,15 +485,16 @@ void Reference::execute(Session& here, Owed owed, std::size_t payload) {
 
 void Reference::reset_session(const MacAddress& address) {
   Session& here = session(address);
-  here.unsure = false;
   if (!here.exists || !here.features()) {
     return;
   }
   Session plain;
   plain.epoch = here.epoch + 1;
+  plain.corrupted = here.corrupted;
   plain.congestion_id = here.congestion_id;
   plain.congestion_refused = here.congestion_refused;
   plain.exists = here.congestion_id.has_value();
+  plain.unsure = here.unsure && plain.exists;
   here = plain;
 }
 
@@ -749,6 +758,7 @@ void Reference::extensions_in(const View& view, Owed owed) {
       if (next.exists || next.unsure) {
         Session plain;
         plain.epoch = next.epoch + 1;
+        plain.corrupted = next.corrupted;
         plain.congestion_id = next.congestion_id;
         plain.congestion_refused = next.congestion_refused;
         plain.exists = next.congestion_id.has_value();
@@ -816,18 +826,38 @@ void Reference::extensions_in(const View& view, Owed owed) {
   if (needs_place && full) {
     // One who is not protected may give way, or nobody does: the reply will tell.
     owed.argument = written(here, false);
-    maybe_.push_back({owed.address, owed.tag, next, granted, pauses, now_});
+    if (owed.argument == granted) {
+      // A place that was taken and given back in one table: whose it was cannot be seen.
+      doubt_places(owed.address);
+      here.unsure = true;
+      here.exists = true;
+      owed_.push_back(owed);
+      return;
+    }
+    maybe_.push_back({owed.address, owed.tag, next, granted});
     owed_.push_back(owed);
     return;
   }
   owed.argument = granted;
   here = next;
-  if (pauses) {
+  const bool probes = std::any_of(names.begin(), names.end(),
+                                  [](const Name& name) { return name.text == "congestion"; });
+  owed.optional = owed.optional || (probes && loose_pauses_);
+  if (pauses && !owed.optional) {
     pauses_.push_back(now_);
     owed.not_before = now_ + kPause;
     pause_until_ = owed.not_before;
   }
   owed_.push_back(owed);
+}
+
+// Somebody had to give way: one who had nothing to lose that a write depends on. The id of his last
+// probe may be forgotten, and so he may pause the target once more.
+void Reference::doubt_places(const MacAddress& winner) {
+  loose_pauses_ = true;
+  for (auto& [address, each] : sessions_) {
+    each.unsure = each.unsure || (each.exists && address != winner && each.performed.empty());
+  }
 }
 
 void Reference::extension_out(const View& view, Owed& owed) {
@@ -845,14 +875,7 @@ void Reference::extension_out(const View& view, Owed& owed) {
   if (placed) {
     owed.argument = granted;
     session(owed.address) = maybe->granted;
-    if (maybe->pauses) {
-      pauses_.push_back(maybe->asked);
-    }
-    for (auto& [address, each] : sessions_) {
-      // Whoever lost the place had nothing to lose that a write depends on.
-      each.unsure =
-          each.unsure || (each.exists && address != owed.address && each.performed.empty());
-    }
+    doubt_places(owed.address);
   }
   maybe_.erase(maybe);
 }
@@ -903,7 +926,8 @@ Reference::Admission Reference::disk_started(const target::engine::DiskOp& op) {
   }
   found->state = State::started;
   found->disk_id = op.id;
-  return {found->epoch, found->windowed};
+  const std::uint64_t corrupted = session(found->address).corrupted;
+  return {found->epoch + (corrupted << 32U), found->windowed};
 }
 
 void Reference::disk_done(std::uint32_t id, DiskStatus status) {
@@ -933,11 +957,11 @@ void Reference::disk_done(std::uint32_t id, DiskStatus status) {
 // ---- frames out
 // -----------------------------------------------------------------------------------
 
-void Reference::frame_out(Bytes frame) {
+bool Reference::frame_out(Bytes frame) {
   const View view(frame);
   if (frame.size() < clients::kHeaderBytes || !view.aoe()) {
     complain("reply:malformed", "the target sent a frame that is not AoE");
-    return;
+    return false;
   }
   if (!view.response() || view.version() != 1 || (view.u8(14) & 3U) != 0 ||
       view.shelf() != kShelf || view.slot() != kSlot || view.source() != target_ ||
@@ -953,9 +977,9 @@ void Reference::frame_out(Bytes frame) {
   }
   if (is_group(view.destination())) {
     announcement_out(view);
-    return;
+    return false;
   }
-  reply_out(view.destination(), view.tag(), view.command(), frame, std::nullopt);
+  return reply_out(view.destination(), view.tag(), view.command(), frame, std::nullopt);
 }
 
 void Reference::announcement_out(const View& view) {
@@ -1034,7 +1058,7 @@ Reference::Owed* Reference::swap_interchangeable(const Owed& like, bool failure)
 }
 
 // A reply of its own, or (entry: its offset) a result in another's frame.
-void Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command,
+bool Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command,
                           Bytes frame, std::optional<std::size_t> entry) {
   const View view(frame);
   const bool failure = entry ? (view.u8(*entry + 4 + 3) & 1U) != 0 : is_failure(view);
@@ -1050,7 +1074,7 @@ void Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uin
                            early ? "before the disk operation has ended" : "that nobody is owed",
                            show(address), tag, clients::describe(frame)));
     }
-    return;
+    return false;
   }
   const Owed mine = *owed;
   owed_.erase(owed_.begin() + (owed - owed_.data()));
@@ -1061,12 +1085,12 @@ void Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uin
     }
     check_reply(view, checked, entry);
   }
+  return mine.joins && mine.ata && mine.kind == Kind::write && !view.error_flag();
 }
 
 std::size_t Reference::results_out(Bytes frame, std::size_t from) {
   const View view(frame);
-  if (!view.aoe() || view.command() != clients::kAta || view.error_flag() || frame.size() <= 36 ||
-      (view.aflags() & kWriteFlag) == 0 || !session(view.destination()).joins) {
+  if (frame.size() < kListAt) {
     return 0;
   }
   const std::size_t count = view.u8(36);

@@ -30,11 +30,14 @@ class Reference {
   void set_time(Nanoseconds target_clock) { now_ = target_clock; }
 
   void frame_in(Bytes frame, std::uint64_t batch);
+  // The frame that comes next was corrupted on its way. A flipped tag may take the window anywhere:
+  // what it protected before it does not protect any more, and no target can help it.
+  void corrupted(const MacAddress& source) { ++session(source).corrupted; }
   // The engine has taken the frame of the last frame_in; dropped: as a duplicate in the ring.
   void frame_taken(bool dropped);
-  void frame_out(Bytes frame);
-  // A frame of write results may grow until it leaves: those from number `from` on are new. Returns
-  // how many it holds; 0 for every other frame.
+  // True: a frame of write results, which may grow until it leaves (results_out).
+  bool frame_out(Bytes frame);
+  // Results from number `from` on are new. Returns how many the frame holds.
   std::size_t results_out(Bytes frame, std::size_t from);
   // Under which session of its initiator the request was taken, and whether a window guards it.
   struct Admission {
@@ -106,6 +109,7 @@ class Reference {
     std::uint32_t highest = 0;
     std::set<std::uint32_t> performed;
     std::uint64_t epoch = 0;
+    std::uint64_t corrupted = 0;  // frames of this source with a flipped bit
     [[nodiscard]] bool counts() const { return mode == Mode::be || mode == Mode::le; }
     [[nodiscard]] bool features() const { return mode != Mode::none || coalesced || joins || crc; }
   };
@@ -116,8 +120,6 @@ class Reference {
     std::uint32_t tag = 0;
     Session granted;
     Text argument_granted;
-    bool pauses = false;
-    Nanoseconds asked = 0;
   };
 
   void ata_in(const clients::View& view, Owed owed);
@@ -139,7 +141,7 @@ class Reference {
   [[nodiscard]] bool waits_in_chain(const Owed& owed) const;
   Owed* find_owed(const MacAddress& address, std::uint32_t tag, std::uint8_t command, bool failure);
   Owed* swap_interchangeable(const Owed& like, bool failure);
-  void reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command, Bytes frame,
+  bool reply_out(const MacAddress& address, std::uint32_t tag, std::uint8_t command, Bytes frame,
                  std::optional<std::size_t> entry);
   void check_reply(const clients::View& view, const Owed& owed, std::optional<std::size_t> entry);
   void check_ata(const clients::View& view, const Owed& owed, std::optional<std::size_t> entry);
@@ -147,6 +149,7 @@ class Reference {
                    const Owed& owed);
   void check_tail(const clients::View& view, std::size_t from, const Owed& owed);
   void announcement_out(const clients::View& view);
+  void doubt_places(const MacAddress& winner);
   void extension_out(const clients::View& view, Owed& owed);
   [[nodiscard]] Text config_argument(std::uint8_t ccmd) const;
   [[nodiscard]] Text identify_data() const;
@@ -174,6 +177,7 @@ class Reference {
   std::optional<PersistentState> in_doubt_;  // a crash came while it was being stored
   std::optional<Nanoseconds> pause_until_;
   std::vector<Nanoseconds> pauses_;
+  bool loose_pauses_ = false;  // a place in the table was taken: whose id is forgotten is not known
   std::uint64_t batch_ = 0;
   struct InBatch {
     MacAddress address;
@@ -184,6 +188,7 @@ class Reference {
   };
   std::vector<InBatch> in_batch_;
   bool drop_due_ = false;
+  std::size_t owed_before_frame_ = 0;
   bool alive_ = false;
   bool announced_ = false;
   std::uint64_t next_chain_ = 0;

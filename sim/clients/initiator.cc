@@ -90,11 +90,14 @@ Initiator::Initiator(std::uint32_t host, const InitiatorSpec& spec, Surroundings
     : host_(host), spec_(spec), world_(std::move(surroundings)), ops_(spec.ops) {
   // No more than a frame carries, as any initiator does that knows its interface's MTU.
   constexpr std::int64_t kAtaHeaderBytes = kAtaBytes - 14;
-  const std::int64_t room =
-      world_.settings.mtu - kAtaHeaderBytes - (spec_.crc != 0 ? std::int64_t{kCrcBytes} : 0);
-  spec_.frame_sectors = std::clamp<std::int64_t>(
-      spec_.frame_sectors, 1,
-      std::clamp<std::int64_t>(room / static_cast<std::int64_t>(kSectorBytes), 1, 255));
+  const auto fits = [&](std::size_t check_bytes) {
+    const std::int64_t room =
+        world_.settings.mtu - kAtaHeaderBytes - static_cast<std::int64_t>(check_bytes);
+    return std::clamp<std::int64_t>(room / static_cast<std::int64_t>(kSectorBytes), 1, 255);
+  };
+  write_sectors_ = std::clamp<std::int64_t>(spec_.frame_sectors, 1, fits(0));
+  spec_.frame_sectors =
+      std::clamp<std::int64_t>(spec_.frame_sectors, 1, fits(spec_.crc != 0 ? kCrcBytes : 0));
   spec_.window = std::max<std::int64_t>(spec_.window, 1);
   spec_.rto_ns = std::max<std::int64_t>(spec_.rto_ns, kMicrosecond);
 }
@@ -286,7 +289,8 @@ void Initiator::cut_into_parts(Active& active) {
     }
     return;
   }
-  const auto most = static_cast<std::uint32_t>(spec_.frame_sectors);
+  const auto most = static_cast<std::uint32_t>(active.kind == OpKind::write ? write_sectors_
+                                                                            : spec_.frame_sectors);
   std::uint32_t done = 0;
   do {
     Part part;
@@ -401,7 +405,9 @@ void Initiator::send_part(Active& active, Part& part, Nanoseconds now) {
         disk::write_stamp(data.subspan(i * kSectorBytes, kSectorBytes), active.version,
                           part.lba + i);
       }
-      if (crc_active_) {
+      // Where a frame has no room for them, a write goes without: it is taken as it is.
+      if (crc_active_ &&
+          frame.size() + kCrcBytes <= static_cast<std::size_t>(world_.settings.mtu) + 14) {
         frame.crc();
       }
       size = frame.size();
@@ -566,7 +572,7 @@ void Initiator::send_lists(std::int64_t what, Nanoseconds now) {
   Builder frame(world_.network.frame(id).storage, ethernet::Network::mac_of(kTargetHost),
                 ethernet::Network::mac_of(host_), kShelf, kSlot, mask ? kMask : kReserve,
                 new_tag());
-  const std::uint64_t count = stream.below(6) == 0 ? stream.between(40, 200) : stream.below(4);
+  const std::uint64_t count = stream.below(4) == 0 ? stream.between(40, 250) : stream.below(4);
   const bool crowd = count >= 40;
   const auto put = [&](const MacAddress& address) {
     for (std::size_t i = 0; i < address.octets.size(); ++i) {
@@ -584,7 +590,7 @@ void Initiator::send_lists(std::int64_t what, Nanoseconds now) {
     frame.u8(0);
     for (; sent < count && frame.size() + 8 <= fits; ++sent) {
       frame.u8(0);
-      const std::uint64_t directive = stream.below(16);
+      const std::uint64_t directive = crowd ? stream.below(9) : stream.below(16);
       frame.u8(static_cast<std::uint8_t>(directive < 8    ? 1
                                          : directive < 14 ? 2
                                          : directive < 15 ? 0
@@ -621,6 +627,8 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
   // Sometimes it asks another target, or says that it is somebody else: a stranger, or a group.
   Stream places(static_cast<std::uint64_t>(what), "garbage.places", 0);
   MacAddress source = ethernet::Network::mac_of(host_);
+  const std::uint32_t garbage_tag =
+      places.below(2) == 0 ? static_cast<std::uint32_t>(places.below(3)) : tag;
   switch (places.below(24)) {
     case 0:
       slot = static_cast<std::uint8_t>(places.next());
@@ -639,19 +647,23 @@ void Initiator::send_garbage(std::int64_t what, Nanoseconds now) {
       break;
   }
   Builder frame(storage, ethernet::Network::mac_of(kTargetHost), source, shelf, slot,
-                static_cast<Command>(command), tag);
+                static_cast<Command>(command), garbage_tag);
   if (stream.below(4) == 0) {
     storage[14] = std::byte{static_cast<std::uint8_t>(stream.next())};
   }
   if (command == kAta) {
     constexpr std::array<std::uint8_t, 8> kAtaCommands{0x20, 0x24, 0x30, 0x34,
                                                        0xec, 0xe7, 0xea, 0xe5};
+    const std::int64_t largest = (world_.settings.mtu - 22) / 512;
     const std::uint64_t lba =
         stream.below(3) == 0 ? stream.next() >> 16U : stream.below(world_.sectors.sectors() + 4);
     const std::uint8_t ata_command = kAtaCommands[stream.below(kAtaCommands.size())];
     const auto count =
         static_cast<std::uint8_t>(stream.below(2) == 0 ? stream.below(5) : stream.next());
-    frame.ata(ata_command, lba, count);
+    frame.ata(ata_command, lba, places.below(4) == 0 ? static_cast<std::uint8_t>(largest) : count);
+    if (places.below(4) == 0) {
+      storage[kHeaderBytes] = static_cast<std::byte>(places.next());
+    }
   } else if (command == kConfig && places.below(4) != 0) {
     // The strings that set-config sets, so that some are equal and some are prefixes.
     const std::string text =

@@ -139,6 +139,7 @@ class Initiator final : public Client {
   std::vector<std::vector<Part>> spare_parts_;
   std::vector<std::uint32_t> tags_used_;
   std::vector<std::uint32_t> distrusted_;
+  std::int64_t write_sectors_ = 1;  // most in one frame, with or without check bytes
   std::uint32_t tag_counter_ = 0;
   std::uint32_t next_timer_ = 1;
   bool waiting_ = false;

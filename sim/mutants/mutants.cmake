@@ -56,7 +56,7 @@ macro(aoe_mutant path)
     message(FATAL_ERROR "mutant ${name}: its text must occur exactly once in ${file} (and not in what another mutant "
                         "puts there): the source has changed, write the mutant anew (${path})")
   endif()
-  if(old MATCHES "[;}][ \n]*$")
+  if(old MATCHES ";[ \n}]*$")
     set(both "{ if (::aoe_mutant == ${AOE_MUTANT_COUNT}) {\n${new}\n} else {\n${old}\n} }")
   else()
     set(both "(::aoe_mutant == ${AOE_MUTANT_COUNT} ? (${new}) : (${old}))")
