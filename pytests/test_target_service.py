@@ -229,6 +229,25 @@ def test_a_log_that_nobody_reads_costs_lines_and_no_service(aoe_target, link, im
         os.close(ready_reading)
 
 
+# -- a host that is not allowed
+
+
+def test_a_host_that_is_not_allowed_takes_no_slot(start, tmp_path):
+    control = tmp_path / "control"
+    allowed, foreign = "02:00:00:00:00:61", "02:00:00:00:00:62"
+    start("--allow", allowed, "--buffer-count", 2, "--control", control)
+    asking, flooding = start.initiator(allowed), start.initiator(foreign)
+    frame = bytes(flooding.ata_frame(aoe.READ_EXT, lba=1, count=1))
+    for lba in range(20):
+        for _ in range(50):
+            flooding.host.send(frame)
+        assert asking.read(lba) == image_sector(lba)
+    counters = ask_control(control, "counters")
+    assert find(counters, "ring_drops") == 0
+    assert find(counters, "ignored_masked") == 0, "they do not even wake the target"
+    assert flooding.host.drain() == []
+
+
 # -- a host that cannot be answered
 
 

@@ -18,6 +18,9 @@ namespace {
 
 using engine::Nanoseconds;
 
+// When opening an interface again has failed.
+constexpr Nanoseconds kReopen_ns = 1'000'000'000;
+
 void add(RingCounters& sum, const RingCounters& more) {
   sum.frames += more.frames;
   sum.drops += more.drops;
@@ -170,9 +173,9 @@ engine::EngineConfig Export::engine_config() const {
 
 void Export::open_port(Port& port) {
   assert(port.facts);
-  port.ring = std::make_unique<PacketRing>(port.name, *port.facts,
-                                           RingAddress{options_.shelf, options_.slot},
-                                           options_.buffer_count, port.configured.mac);
+  port.ring = std::make_unique<PacketRing>(
+      port.name, *port.facts, RingAddress{options_.shelf, options_.slot, options_.allow},
+      options_.buffer_count, port.configured.mac);
   port.sender =
       std::make_unique<PacketSender>(port.name, *port.facts, port.configured.mac, send_calls_);
 }
@@ -238,6 +241,7 @@ void Export::look_at(std::uint16_t index) {
     return;
   }
   close_port(index);
+  port.reopen_at = engine::kNever;
   try {
     open_port(port);
     watch_port(index);
@@ -246,7 +250,9 @@ void Export::look_at(std::uint16_t index) {
   } catch (const StartError& error) {
     spdlog::error("{}: {}", name_, error.what());
     close_port(index);
-    port.facts.reset();  // tried again when the next change is reported
+    // Tried again when the next change is reported, and by time.
+    port.facts.reset();
+    port.reopen_at = monotonic_now() + kReopen_ns;
   }
 }
 
@@ -329,7 +335,21 @@ void Export::tell_unsendable(std::uint16_t port, const wire::MacAddress& host,
       name_, ports_.at(port).name, format_mac(host), frame_bytes, ports_.at(port).name);
 }
 
+Nanoseconds Export::deadline() const {
+  Nanoseconds earliest = shell_->deadline();
+  for (const Port& port : ports_) {
+    earliest = std::min(earliest, port.reopen_at);
+  }
+  return earliest;
+}
+
 bool Export::work() {
+  for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+    if (ports_[i].reopen_at <= monotonic_now()) {
+      ports_[i].reopen_at = engine::kNever;
+      look_at(i);
+    }
+  }
   const bool more = shell_->work();
   follow_shell();
   if (saver_ && saver_->failures() != save_failures_told_) {

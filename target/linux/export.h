@@ -42,7 +42,7 @@ class Export final : private shell::Clock,
 
   // As shell::Shell's.
   bool work();
-  [[nodiscard]] engine::Nanoseconds deadline() const { return shell_->deadline(); }
+  [[nodiscard]] engine::Nanoseconds deadline() const;
 
   // With the privileges that the export will run with: the threads of its disk. Throws StartError.
   void start_threads();
@@ -81,6 +81,7 @@ class Export final : private shell::Clock,
     bool waits_writable = false;  // the loop watches for room
     RingCounters ring_before;     // of rings that were closed
     std::uint64_t reopened = 0;
+    engine::Nanoseconds reopen_at = engine::kNever;
   };
 
   // What the shell asks.

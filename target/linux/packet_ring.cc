@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "target/linux/start_error.h"
+#include "target/wire/bytes.h"
 
 namespace target::linux_shell {
 namespace {
@@ -43,6 +44,7 @@ std::uint32_t page_bytes() {
 // Offsets count from the first byte of the Ethernet frame. A load beyond the end of the frame drops
 // it, so a frame too short to hold an address never arrives.
 constexpr std::uint32_t kOffsetEtherType = 12;
+constexpr std::uint32_t kOffsetSource = 6;
 constexpr std::uint32_t kOffsetFlags = 14;
 constexpr std::uint32_t kOffsetShelf = 16;
 constexpr std::uint32_t kOffsetSlot = 18;
@@ -50,6 +52,9 @@ constexpr std::uint32_t kFlagResponse = 0x08;
 constexpr std::uint32_t kBroadcastShelf = 0xFFFF;
 constexpr std::uint32_t kBroadcastSlot = 0xFF;
 constexpr std::uint32_t kAncillary = static_cast<std::uint32_t>(SKF_AD_OFF);
+
+constexpr sock_filter kRefuse{BPF_RET | BPF_K, 0, 0, 0};
+constexpr sock_filter kTake{BPF_RET | BPF_K, 0, 0, 0x40000};
 
 // Jumps in classic BPF are relative; here they name the two ends and are resolved at the last.
 enum End : std::uint8_t { kNext = 0, kDrop = 254, kAccept = 255 };
@@ -65,8 +70,9 @@ sock_filter jump(std::uint16_t test, std::uint32_t value, std::uint8_t yes, std:
 // What the kernel marks as another host's is not for us, and must not take a slot from what is: a
 // frame to another station, which a promiscuous interface delivers and the engine ignores, or a
 // frame of a VLAN that nobody here listens to, whose tag the kernel has taken off already.
-auto make_filter(RingAddress address) {
-  std::array<sock_filter, 15> program = {{
+// What passes all that may still have to come from an allowed source.
+std::vector<sock_filter> make_filter(const RingAddress& address) {
+  std::vector<sock_filter> program = {
       load(BPF_H, kOffsetEtherType),
       jump(BPF_JEQ, kEtherTypeAoe, kNext, kDrop),
       load(BPF_B, kOffsetFlags),
@@ -81,26 +87,35 @@ auto make_filter(RingAddress address) {
       jump(BPF_JEQ, 0, kNext, kDrop),
       load(BPF_B, kAncillary + SKF_AD_PKTTYPE),
       jump(BPF_JEQ, PACKET_OTHERHOST, kDrop, kAccept),
-      {BPF_RET | BPF_K, 0, 0, 0},
-  }};
-  // The drop stands at the end of the array above, the accept right behind it.
-  std::array<sock_filter, program.size() + 1> whole{};
+      kRefuse,
+  };
+  // The drop stands at the end of what is above, what follows an accept right behind it.
+  const std::size_t drop = program.size() - 1;
   for (std::size_t i = 0; i < program.size(); ++i) {
     const auto resolve = [&](std::uint8_t target) {
       if (target == kDrop || target == kAccept) {
-        const std::size_t end = program.size() - 1 + (target == kAccept ? 1 : 0);
-        return static_cast<std::uint8_t>(end - i - 1);
+        return static_cast<std::uint8_t>(drop + (target == kAccept ? 1 : 0) - i - 1);
       }
       return target;
     };
-    whole[i] = program[i];
     if (BPF_CLASS(program[i].code) == BPF_JMP) {
-      whole[i].jt = resolve(program[i].jt);
-      whole[i].jf = resolve(program[i].jf);
+      program[i].jt = resolve(program[i].jt);
+      program[i].jf = resolve(program[i].jf);
     }
   }
-  whole.back() = {BPF_RET | BPF_K, 0, 0, 0x40000};
-  return whole;
+  if (!address.allow.empty() && address.allow.size() <= kFilterAllowMax) {
+    for (const wire::MacAddress& mac : address.allow) {
+      const std::span<const std::byte> octets = std::as_bytes(std::span(mac.octets));
+      program.push_back(load(BPF_W, kOffsetSource));
+      program.push_back(jump(BPF_JEQ, wire::load_be32(octets, 0), kNext, 3));
+      program.push_back(load(BPF_H, kOffsetSource + 4));
+      program.push_back(jump(BPF_JEQ, wire::load_be16(octets, 4), kNext, 1));
+      program.push_back(kTake);
+    }
+    program.push_back(kRefuse);
+  }
+  program.push_back(kTake);
+  return program;
 }
 
 std::string socket_advice(int error) {
@@ -161,10 +176,8 @@ PacketRing::PacketRing(const std::string& interface_name, const InterfaceFacts& 
   open(interface_name, facts, address);
 }
 
-PacketRing::~PacketRing() {
-  if (memory_ != nullptr) {
-    ::munmap(memory_, layout_.bytes());
-  }
+void PacketRing::Unmap::operator()(std::byte* memory) const {
+  ::munmap(memory, bytes);
 }
 
 void PacketRing::open(const std::string& interface_name, const InterfaceFacts& facts,
@@ -195,7 +208,7 @@ void PacketRing::open(const std::string& interface_name, const InterfaceFacts& f
                     "smaller --buffer-count",
                     interface_name, slots_, errno_text(errno)));
   }
-  memory_ = static_cast<std::byte*>(memory);
+  memory_ = {static_cast<std::byte*>(memory), Unmap{layout_.bytes()}};
   auto filter = make_filter(address);
   const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
   set_option(fd_.get(), SOL_SOCKET, SO_ATTACH_FILTER, program, interface_name + ": frame filter");
@@ -212,7 +225,7 @@ void PacketRing::open(const std::string& interface_name, const InterfaceFacts& f
 std::byte* PacketRing::slot_at(std::uint32_t index) const {
   const std::uint32_t block = index / layout_.frames_per_block;
   const std::uint32_t within = index % layout_.frames_per_block;
-  return memory_ + static_cast<std::size_t>(block) * layout_.block_bytes +
+  return memory_.get() + static_cast<std::size_t>(block) * layout_.block_bytes +
          static_cast<std::size_t>(within) * layout_.frame_bytes;
 }
 

@@ -9,9 +9,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "target/linux/fd.h"
 #include "target/linux/interface.h"
@@ -43,7 +45,14 @@ struct RingCounters {
 struct RingAddress {
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
+  // When not empty, the kernel drops frames of every other source before they take a slot, as far
+  // as its filter has room: the engine looks again.
+  std::vector<wire::MacAddress> allow{};
 };
+
+// Five instructions of eight bytes for each; the kernel gives a socket 20,480 bytes of options
+// (net.core.optmem_max).
+inline constexpr std::size_t kFilterAllowMax = 400;
 
 class PacketRing {
  public:
@@ -54,7 +63,6 @@ class PacketRing {
   PacketRing(const std::string& interface_name, const InterfaceFacts& facts, RingAddress address,
              std::uint16_t slots)
       : PacketRing(interface_name, facts, address, slots, facts.mac) {}
-  ~PacketRing();
   PacketRing(const PacketRing&) = delete;
   PacketRing& operator=(const PacketRing&) = delete;
 
@@ -80,11 +88,15 @@ class PacketRing {
   void open(const std::string& interface_name, const InterfaceFacts& facts, RingAddress address);
   [[nodiscard]] std::byte* slot_at(std::uint32_t index) const;
 
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::byte* memory) const;
+  };
   UniqueFd fd_;
   RingLayout layout_;
   std::uint32_t slots_ = 0;
   std::uint32_t head_ = 0;
-  std::byte* memory_ = nullptr;
+  std::unique_ptr<std::byte, Unmap> memory_;
   wire::MacAddress own_;
   wire::MacAddress configured_;
   RingCounters counters_;

@@ -4,6 +4,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <cstring>
+#include <fstream>
+#include <string>
+
 #include "target/linux/start_error.h"
 #include "target/linux/test_network.h"
 
@@ -162,6 +166,52 @@ TEST_F(PacketRingTest, LeavesOtherEtherTypesTagsAndShortFramesOut) {
   EXPECT_EQ(tags_up_to(ring, kBarrier), (std::vector<std::uint32_t>{1}));
 }
 
+// A host that is not allowed takes no slot from those that are, however many frames it sends.
+TEST_F(PacketRingTest, LetsInAllowedSourcesOnly) {
+  enter();
+  if (IsSkipped()) {
+    return;
+  }
+  const RawPort initiator("ini0");
+  const auto own = facts_of("ini0").mac;
+  for (const std::size_t others : {std::size_t{0}, std::size_t{1}, kFilterAllowMax - 1}) {
+    RingAddress address{1, 1};
+    for (std::size_t i = 0; i < others; ++i) {
+      address.allow.push_back(
+          {{2, 0, 0, 9, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i)}});
+    }
+    address.allow.push_back(own);
+    PacketRing ring("tgt0", facts_of("tgt0"), address, 4);
+    for (std::size_t octet = 0; octet < 6; ++octet) {
+      auto foreign = make_request({.tag = 7}, {});
+      std::memcpy(foreign.data() + 6, own.octets.data(), own.octets.size());
+      foreign[6 + octet] ^= std::byte{0x10};
+      for (int i = 0; i < 10; ++i) {
+        initiator.send_as_is(foreign);
+      }
+    }
+    initiator.send(make_request({.tag = 1}, {}));
+    initiator.send(make_request({.tag = kBarrier}, {}));
+    const auto tags = tags_up_to(ring, kBarrier);
+    EXPECT_EQ(tags, (std::vector<std::uint32_t>{1})) << others;
+  }
+}
+
+// More than the filter has room for: the engine alone sorts.
+TEST_F(PacketRingTest, ALongAllowListIsTheEngines) {
+  enter();
+  if (IsSkipped()) {
+    return;
+  }
+  const RawPort initiator("ini0");
+  RingAddress address{1, 1};
+  address.allow.resize(kFilterAllowMax + 1);
+  PacketRing ring("tgt0", facts_of("tgt0"), address, 4);
+  initiator.send(make_request({.tag = 1}, {}));
+  initiator.send(make_request({.tag = kBarrier}, {}));
+  EXPECT_EQ(tags_up_to(ring, kBarrier), (std::vector<std::uint32_t>{1}));
+}
+
 TEST_F(PacketRingTest, AFrameForAnotherStationTakesNoSlot) {
   enter();
   const auto facts = facts_of("tgt0");
@@ -196,6 +246,32 @@ TEST_F(PacketRingTest, SurvivesTheLinkGoingDownAndUp) {
   EXPECT_EQ(ring.take_error(), 0);
   initiator.send(make_request({.tag = kBarrier}, kNoArgument));
   EXPECT_TRUE(tags_up_to(ring, kBarrier).empty());
+}
+
+std::size_t mapped_rings() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("socket:[") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_F(PacketRingTest, AnInterfaceThatVanishesLeavesNoMemoryBehind) {
+  enter();
+  if (IsSkipped()) {
+    return;
+  }
+  auto facts = facts_of("tgt0");
+  {
+    const PacketRing ring("tgt0", facts, {1, 1}, 4);
+    EXPECT_EQ(mapped_rings(), 1U);
+  }
+  facts.index = 4711;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THROW(PacketRing("tgt0", facts, {1, 1}, 4), StartError);
+  }
+  EXPECT_EQ(mapped_rings(), 0U);
 }
 
 TEST_F(PacketRingTest, NamesAnInterfaceThatIsGone) {
