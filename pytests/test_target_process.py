@@ -3,6 +3,7 @@ eyes of tcpdump, tshark and the aoetools."""
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ import socket
 import pytest
 
 import aoe_layers as aoe
+import net
 from aoe_layers import AoE, AoeConfig, AoeReserve, MaskDirective
 from conftest import sector_of
 from net import Link
@@ -313,6 +315,58 @@ def test_after_its_start_it_holds_no_more_than_cap_net_raw(start):
     for thread in threads:  # each has its own
         for field in ("CapEff", "CapPrm", "CapInh"):
             assert int(status_of(thread, field), 16) & ~CAP_NET_RAW == 0, field
+
+
+def test_as_root_it_becomes_the_user_that_it_was_told(start, link, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    account = pwd.getpwnam("nobody")
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, account.pw_uid, account.pw_gid)
+    for folder in (tmp_path, *tmp_path.parents):
+        if str(folder).startswith("/mnt/"):
+            folder.chmod(0o755)
+    control = tmp_path / "control"
+    target = start("--user", "nobody", "--state-dir", state, "--control", control)
+    for thread in os.listdir(f"/proc/{target.pid}/task"):
+        text = open(f"/proc/{thread}/status").read()
+        assert re.search(r"^Uid:\s*(.*)", text, re.MULTILINE).group(1).split() == [str(account.pw_uid)] * 4
+        assert re.search(r"^Gid:\s*(.*)", text, re.MULTILINE).group(1).split() == [str(account.pw_gid)] * 4
+        assert re.search(r"^Groups:[ \t]*(.*)$", text, re.MULTILINE).group(1) == ""
+        for field in ("CapEff", "CapPrm"):
+            assert int(status_of(thread, field), 16) == CAP_NET_RAW
+        for field in ("CapInh", "CapBnd", "CapAmb"):
+            assert int(status_of(thread, field), 16) & ~CAP_NET_RAW == 0
+        assert status_of(thread, "NoNewPrivs") == "1"
+    assert control.stat().st_uid == account.pw_uid
+    # What it still has to do: serve, save, and open its sockets again.
+    asking = start.initiator()
+    asking.config(AoeConfig.FORCE, b"kept by nobody")
+    assert next(state.glob("*.state")).stat().st_uid == account.pw_uid
+    net.ip(
+        f"link del {link.host_end}",
+        f"link add {link.target_end} type veth peer name {link.host_end}",
+        f"link set {link.target_end} up",
+        f"link set {link.host_end} up",
+    )
+    wait_until(lambda: find(ask_control(control, "counters"), "reopened") == 1, what="the interface came back")
+    link.target_mac = net.mac_of(link.target_end)
+    again = start.initiator()
+    assert again.config_string() == b"kept by nobody"
+    assert again.read(5) == sector_of(5)
+
+
+def test_a_user_that_does_not_exist_is_refused_and_check_says_what_remains(aoe_target, link, image):
+    words = ["--interface", link.target_end, "--shelf", 1, "--slot", 1, "--check", image]
+    done = run([aoe_target, "--user", "no-such-user", *words])
+    assert done.returncode == 2
+    assert "user no-such-user does not exist" in done.stderr
+    done = run([aoe_target, "--user", "nobody", *words])
+    if os.geteuid() == 0:
+        assert "runs as user nobody with CAP_NET_RAW and no other privilege" in done.stdout
+    else:
+        assert "only root can become another user" in done.stderr
 
 
 def test_frames_of_others_do_not_even_wake_it(start):

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "conformance/output/output_file.h"
 #include "target/linux/line_writer.h"
 #include "target/linux/options.h"
+#include "target/linux/privileges.h"
 #include "target/linux/server.h"
 #include "target/linux/start_error.h"
 #include "target/linux/survey.h"
@@ -64,8 +66,12 @@ int run(const Options& options) {
     spdlog::warn("{}", warning);
   }
   if (options.check) {
-    fmt::print("aoe-target: good: {} export{}\n", options.exports.size(),
-               options.exports.size() == 1 ? "" : "s");
+    std::optional<Account> account;
+    if (!options.user.empty()) {
+      account = std::get<Account>(find_account(options.user));
+    }
+    fmt::print("aoe-target: good: {} export{}\naoe-target: {}\n", options.exports.size(),
+               options.exports.size() == 1 ? "" : "s", describe_privileges(account));
     return 0;
   }
   return serve(options);

@@ -365,6 +365,7 @@ struct CommandLine {
   std::vector<std::string> files;
   std::string config;
   std::optional<std::string> control;
+  std::optional<std::string> user;
   std::optional<std::string> log_level;
   int ready_fd = -1;
   bool check = false;
@@ -438,6 +439,9 @@ void declare(CLI::App& app, CommandLine& line) {
   mine.push_back(app.add_option("--serial", raw.serial, "Serial number told by identify"));
   app.add_option("--config", line.config, "TOML file with several exports");
   app.add_option("--control", line.control, "UNIX socket that answers 'counters' and 'exports'")
+      ->check(kNotEmpty);
+  app.add_option("--user", line.user,
+                 "As root: run as this user (name or number), with CAP_NET_RAW alone")
       ->check(kNotEmpty);
   app.add_option("--log-level", line.log_level,
                  "trace, debug, info, warn, error, critical, off (default info)")
@@ -530,6 +534,7 @@ Options parse_toml(const std::string& text, const std::string& file_name,
   }
   TomlTable reader(root, file_name, problems);
   reader.read("control", options.control, "a string");
+  reader.read("user", options.user, "a string");
   reader.read("log-level", options.log_level, "a string");
   reader.expect_key("export");
   reader.finish();
@@ -564,6 +569,7 @@ std::variant<Options, Quit> parse_command_line(const std::vector<std::string>& a
     load_flags(line, options, problems);
   }
   options.control = line.control.value_or(options.control);
+  options.user = line.user.value_or(options.user);
   options.log_level = line.log_level.value_or(options.log_level);
   options.ready_fd = line.ready_fd;
   options.check = line.check;

@@ -50,6 +50,7 @@ struct ExportOptions {
 struct Options {
   std::vector<ExportOptions> exports;
   std::string control;  // empty: no control socket
+  std::string user;     // name or number to run as; empty: whoever started it
   std::string log_level = "info";
   int ready_fd = -1;
   bool check = false;

@@ -99,6 +99,8 @@ TEST(CommandLine, EveryOption) {
                                        "S1",
                                        "--control",
                                        "/c",
+                                       "--user",
+                                       "aoe",
                                        "--log-level",
                                        "debug",
                                        "--ready-fd",
@@ -117,6 +119,7 @@ TEST(CommandLine, EveryOption) {
   EXPECT_FALSE(one.extensions);
   EXPECT_EQ(one.serial, "S1");
   EXPECT_EQ(options.control, "/c");
+  EXPECT_EQ(options.user, "aoe");
   EXPECT_EQ(options.log_level, "debug");
   EXPECT_EQ(options.ready_fd, 3);
   EXPECT_TRUE(options.check);

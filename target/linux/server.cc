@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
+#include <variant>
 #include <vector>
 
 #include "target/linux/control_socket.h"
@@ -63,13 +65,24 @@ class Server {
     for (const auto& one : options_.exports) {
       exports_.push_back(std::make_unique<Export>(one, loop_));
     }
+    if (!options_.user.empty()) {
+      auto found = find_account(options_.user);
+      if (const auto* problem = std::get_if<std::string>(&found)) {
+        throw StartError(*problem);
+      }
+      account_ = std::get<Account>(std::move(found));
+    }
     if (!options_.control.empty()) {
       control_ = std::make_unique<ControlSocket>(
           loop_, options_.control, [this](std::string_view question) { return answer(question); });
+      if (account_ && ::lchown(options_.control.c_str(), account_->user, account_->group) != 0) {
+        throw StartError(fmt::format("control socket {}: cannot give it to user {}: {}",
+                                     options_.control, account_->name, errno_text(errno)));
+      }
     }
     loop_.add(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signal(); });
     loop_.add(links_.fd(), EPOLLIN, [this](std::uint32_t) { on_links(); });
-    drop_privileges();
+    drop_privileges(account_);
     start_threads();
   }
 
@@ -221,6 +234,7 @@ class Server {
   }
 
   Options options_;
+  std::optional<Account> account_;
   UniqueFd signals_;
   EventLoop loop_;
   LinkWatch links_;

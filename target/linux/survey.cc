@@ -14,6 +14,7 @@
 #include "target/linux/image.h"
 #include "target/linux/interface.h"
 #include "target/linux/packet_ring.h"
+#include "target/linux/privileges.h"
 #include "target/linux/start_error.h"
 #include "target/linux/state_store.h"
 
@@ -140,6 +141,12 @@ Survey survey(const Options& options) {
         fmt::format("the receive buffers need {} MiB, more than half of the {} MiB of memory "
                     "available: choose a smaller buffer-count",
                     ring_bytes >> 20, available_bytes >> 20));
+  }
+  if (!options.user.empty()) {
+    const auto found = find_account(options.user);
+    if (const auto* problem = std::get_if<std::string>(&found)) {
+      result.problems.push_back(*problem);
+    }
   }
   if (options.ready_fd >= 0 && ::fcntl(options.ready_fd, F_GETFD) < 0) {
     result.problems.push_back(
