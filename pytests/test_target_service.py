@@ -189,6 +189,17 @@ def test_state_on_a_disk_that_hangs_takes_its_own_export_only(aoe_target, link, 
         subprocess.run(["umount", "-l", state], check=False, timeout=20)
 
 
+def test_a_write_beyond_the_limit_of_file_sizes_fails_alone(start):
+    target = start(prefix=["prlimit", "--fsize=524288"])
+    asking = start.initiator()
+    beyond = bytes(asking.host.ask(asking.ata_frame(aoe.WRITE_EXT, lba=1500, count=1, data=b"x" * 512)))
+    assert beyond[27] & 1, "ERR"
+    asking.write(3, b"y" * 512)
+    assert asking.read(3) == b"y" * 512
+    assert asking.read(1500) == image_sector(1500)
+    assert target.alive
+
+
 # -- the log
 
 
