@@ -15,7 +15,7 @@ import pytest
 import aoe_layers as aoe
 import net
 from aoe_layers import AoeConfig
-from programs import AoeTarget, Program, wait_until
+from programs import AoeTarget, Program, run, wait_until
 from test_target_process import ask_control, find
 
 # Another's request is answered within this, on a machine that is busy with other things.
@@ -112,6 +112,24 @@ def test_many_reads_of_a_disk_that_hangs_fill_nothing_but_its_own(two_exports, s
     # Its buffers are full at first: asked again, as an initiator does.
     wait_until(lambda: hung.host.try_ask(hung.ata_frame(aoe.READ_EXT, lba=0, count=1), 0.2), what="it serves again")
     assert two_exports.end() == 0, two_exports.said()
+
+
+def test_check_tells_where_every_read_needs_a_thread(aoe_target, link, disk, tmp_path, start):
+    """What --check says is what the counters of a running target show."""
+    said = {}
+    for name, file in (("disk", disk.image), ("image", start.image)):
+        words = ["--interface", link.target_end, "--shelf", 1, "--slot", 1, "--check", file]
+        done = run([aoe_target, *words])
+        assert done.returncode == 0, done.stderr
+        said[name] = "threads do every read" in done.stdout
+        control = tmp_path / name
+        target = start("--control", control, image=file)
+        asking = start.initiator()
+        asking.read(0)
+        asking.read(0)  # in memory now, if ever
+        assert (find(ask_control(control, "counters"), "hot_reads") == 0) == said[name], name
+        assert target.end() == 0
+    assert said["disk"], "a disk by FUSE cannot read without waiting"
 
 
 def packet_sockets():

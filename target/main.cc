@@ -70,6 +70,9 @@ int run(const Options& options) {
     if (!options.user.empty()) {
       account = std::get<Account>(find_account(options.user));
     }
+    for (const auto& fact : found.facts) {
+      fmt::print("aoe-target: {}\n", fact);
+    }
     fmt::print("aoe-target: good: {} export{}\naoe-target: {}\n", options.exports.size(),
                options.exports.size() == 1 ? "" : "s", describe_privileges(account));
     return 0;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <map>
@@ -17,6 +18,7 @@
 #include "target/linux/privileges.h"
 #include "target/linux/start_error.h"
 #include "target/linux/state_store.h"
+#include "target/linux/worker_disk.h"
 
 namespace target::linux_shell {
 namespace {
@@ -43,6 +45,14 @@ std::uint64_t available_memory_bytes() {
   return 0;
 }
 
+// Whether what memory holds of the file can be read in the loop, without a thread.
+bool reads_without_waiting(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  std::array<std::byte, engine::kSectorBytes> sector;
+  FileCalls calls;
+  return !fd.valid() || calls.read_cached(fd.get(), sector, 0) != -EOPNOTSUPP;
+}
+
 void survey_image(const ExportOptions& one, Survey& result) {
   try {
     const auto size = measure_image(one.file, one.read_only);
@@ -50,6 +60,11 @@ void survey_image(const ExportOptions& one, Survey& result) {
       result.warnings.push_back(
           fmt::format("{}: {}: the last {} bytes are no whole sector of 512 and are not exported",
                       one.where, one.file, size.rest_bytes));
+    }
+    if (!one.direct && !reads_without_waiting(one.file)) {
+      result.facts.push_back(
+          fmt::format("{}: {}: its file system cannot read without waiting: threads do every read",
+                      one.where, one.file));
     }
   } catch (const StartError& error) {
     result.problems.push_back(fmt::format("{}: {}", one.where, error.what()));

@@ -17,6 +17,7 @@ inline constexpr std::uint32_t kMtuMax = 0xFFFF;
 struct Survey {
   std::vector<std::string> problems;  // keep the target from starting
   std::vector<std::string> warnings;
+  std::vector<std::string> facts;  // worth knowing, nothing to change: printed by --check
 };
 
 Survey survey(const Options& options);
