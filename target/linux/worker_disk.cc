@@ -6,6 +6,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
@@ -104,8 +106,6 @@ void WorkerDisk::start(std::span<const engine::DiskOp> operations) {
     return;
   }
   const engine::Nanoseconds now = monotonic_now();
-  std::size_t reads = 0;
-  bool others = false;
   std::unique_lock lock(mutex_, std::defer_lock);
   for (const engine::DiskOp& op : operations) {
     ++counters_.submitted;
@@ -120,28 +120,29 @@ void WorkerDisk::start(std::span<const engine::DiskOp> operations) {
     switch (op.kind) {
       case engine::DiskOpKind::read:
         reads_.operations.push_back(op);
-        ++reads;
         break;
       case engine::DiskOpKind::write:
         writes_.operations.push_back(op);
-        others = true;
         break;
       case engine::DiskOpKind::flush:
         syncs_.operations.push_back(op);
-        others = true;
         break;
     }
   }
   if (!lock.owns_lock()) {
     return;
   }
-  lock.unlock();
-  for (std::size_t i = 0; i < std::min(reads, kReaderThreads); ++i) {
-    reads_.filled.notify_one();
+  // A thread that works looks again by itself; waking costs more than what it would do.
+  std::array<std::size_t, 3> wake{};
+  const std::array<Queue*, 3> queues{&reads_, &writes_, &syncs_};
+  for (std::size_t i = 0; i < queues.size(); ++i) {
+    wake.at(i) = std::min(queues.at(i)->idle, queues.at(i)->operations.size());
   }
-  if (others) {
-    writes_.filled.notify_one();
-    syncs_.filled.notify_one();
+  lock.unlock();
+  for (std::size_t i = 0; i < queues.size(); ++i) {
+    for (; wake.at(i) > 0; --wake.at(i)) {
+      queues.at(i)->filled.notify_one();
+    }
   }
 }
 
@@ -169,7 +170,9 @@ void WorkerDisk::work(Queue& queue) {
   std::vector<iovec> pieces;
   std::unique_lock lock(mutex_);
   while (true) {
+    ++queue.idle;
     queue.filled.wait(lock, [&] { return closing_ || !queue.operations.empty(); });
+    --queue.idle;
     if (queue.operations.empty()) {
       return;
     }

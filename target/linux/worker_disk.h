@@ -68,6 +68,7 @@ class WorkerDisk final : public ImageDisk {
   struct Queue {
     std::deque<engine::DiskOp> operations;
     std::condition_variable filled;
+    std::size_t idle = 0;  // threads that wait for it
   };
 
   bool read_at_once(const engine::DiskOp& op);
