@@ -142,6 +142,9 @@ const std::map<std::string, std::string>& observer_lacks() {
       {"ext-unknown-is-an-error", "a target without extensions refuses tables, too"},
       {"mask-executes-masked-reserve", "the reply to the set that was locked out: there is none"},
       {"padding-is-data", "the reply to the padded request: there is none"},
+      {"refusal-claims-a-list", "what the fields of a refusal claim: it reads E and the code"},
+      {"refusal-claims-a-string", "what the fields of a refusal claim: it reads E and the code"},
+      {"tag-edge-is-done", "where a window ends that it did not see begin"},
       {"tag-forgets-writes-in-flight", "the moment at which a write reaches the disk"},
       {"tag-reorders-overlapping-writes", "the order in which the target took the two writes"},
   };

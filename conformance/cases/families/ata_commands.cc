@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <set>
 
 #include "conformance/cases/sectors.h"
@@ -94,12 +95,16 @@ void register_identify(Registry& r) {
            }
          }});
 
+  Deviant low = identifies("ata-identify-word-61-lost", "puts 16 bits of the capacity into word 60",
+                           [](std::span<uint8_t> d) { store_le(d, 122, 2, 0); });
+  low.configure = [](deviants::ModelConfig& config) { config.sectors = 200'000; };
+  r.add(low);
   r.add(identifies("ata-identify-28-uncapped", "puts the low half of the capacity into words 60-61",
                    [](std::span<uint8_t> d) { store_le(d, 120, 4, load_le(d, 200, 4) + 1); }));
   r.add({.id = "ata.identify.capacity-in-28-bits",
          .title = "Words 60-61 are the capacity, at most 0x0FFFFFFF, and agree with words 100-103",
          .clauses = {"ATA-CAPACITY"},
-         .fails_on = {"ata-identify-28-uncapped"},
+         .fails_on = {"ata-identify-28-uncapped", "ata-identify-word-61-lost"},
          .run = [](Context& c) {
            const Bytes d = identify(c, c.a());
            const uint64_t small = load_le(d, 120, 4);
@@ -221,13 +226,41 @@ void register_identify(Registry& r) {
                        }
                      }
                    }));
+  r.add(identifies("ata-identify-text-even-straight",
+                   "does not swap the bytes of its serial number, which has an even length",
+                   [](std::span<uint8_t> d) {
+                     constexpr std::string_view text = "/mnt/image          ";
+                     std::copy(text.begin(), text.end(), d.begin() + 20);
+                   }));
   r.add({.id = "ata.identify.texts-are-swapped",
          .title = "The two bytes of every word of a text are swapped: no gap stands before the "
                   "last character",
          .clauses = {"ATA-TEXT"},
          .level = Level::should,
-         .fails_on = {"ata-identify-text-straight"},
+         .fails_on = {"ata-identify-text-straight", "ata-identify-text-even-straight"},
          .run = [](Context& c) {
+           // A text of even length can be told only by its words: "m/tni/ameg" is "/mnt/image".
+           static constexpr std::string_view words[] = {
+               "image", "disk", "drive", "target", "mnt/", "tmp/",    "home/", "dev/",
+               "var/",  "aoe",  "blade", "model",  "loop", "virtual", "linux", "serial"};
+           const auto holds_a_word = [](std::string text) {
+             std::transform(text.begin(), text.end(), text.begin(),
+                            [](unsigned char ch) { return std::tolower(ch); });
+             return std::any_of(std::begin(words), std::end(words), [&](std::string_view w) {
+               return text.find(w) != std::string::npos;
+             });
+           };
+           for (const Text& t : kTexts) {
+             const std::string text = raw_text(identify(c, c.a()), t);
+             std::string turned = text;
+             for (size_t i = 0; i + 1 < turned.size(); i += 2) {
+               std::swap(turned[i], turned[i + 1]);
+             }
+             c.expect(holds_a_word(text) || !holds_a_word(turned),
+                      fmt::format("a {} whose words can be read", t.name),
+                      fmt::format("{}, which reads {} with its bytes exchanged",
+                                  observer::quoted(text), observer::quoted(turned)));
+           }
            // A text of odd length that was not swapped reads as "...x y" with its last character
            // behind a space; of even length it cannot be told.
            const Bytes d = identify(c, c.a());

@@ -313,6 +313,21 @@ void register_testing(Registry& r) {
                             return is_config(f, ccmd::test) || is_config(f, ccmd::prefix);
                           }));
 
+  r.add(deviants::spoils("prefix-of-the-old-string",
+                         "compares a prefix with what an emptied string has left in its buffer",
+                         [old = std::make_shared<Bytes>()](const Bytes& request, ModelTarget& model,
+                                                           const Forward& f) {
+                           if (!model.config_string.empty()) {
+                             *old = model.config_string;
+                           }
+                           if (!is_config(request, ccmd::prefix) || !model.config_string.empty()) {
+                             return f(request);
+                           }
+                           model.config_string = *old;
+                           Answers answers = f(request);
+                           model.config_string.clear();
+                           return answers;
+                         }));
   // string, question, does a test answer, does a prefix test answer
   struct Row {
     const char* name;
@@ -383,7 +398,7 @@ void register_testing(Registry& r) {
        false,
        false,
        {"config-test-answers-all"},
-       {"prefix-answers-all"}},
+       {"prefix-answers-all", "prefix-of-the-old-string"}},
       {"nothing-of-nothing", "", "", true, true, {"test-never-answers"}, {"test-never-answers"}},
   };
   for (const Row& row : rows) {
@@ -399,6 +414,9 @@ void register_testing(Registry& r) {
           .fails_on = prefix ? row.prefix_fails_on : row.test_fails_on,
           .run =
               [&row, prefix, answers](Context& t) {
+                // A string that begins like what is asked for went before, whatever ran before
+                // this.
+                put(t, row.asked + " went before");
                 put(t, row.present);
                 const Frame frame = config_request(prefix ? ccmd::prefix : ccmd::test, row.asked);
                 if (answers) {

@@ -561,6 +561,100 @@ void register_requests(Registry& r) {
           },
   });
 
+  r.add(deviants::spoils("version-before-flag-r",
+                         "refuses an unknown version before it looks at the R flag",
+                         [](const Bytes& request, ModelTarget&, const Forward& f) {
+                           Bytes changed = request;
+                           if (observer::is_aoe(request) && get(request, F::version) != 1U) {
+                             set(changed, F::flag_response, 0);
+                           }
+                           return f(changed);
+                         }));
+  r.add({
+      .id = "header.flag-r.not-a-request-of-another-version",
+      .title =
+          "A frame with R set is not answered when its version is unknown, either: two targets "
+          "must not refuse each other's refusals",
+      .clauses = {"HDR-R"},
+      .fails_on = {"version-before-flag-r"},
+      .run =
+          [](Context& t) {
+            for (const unsigned version : {0U, 2U, 15U}) {
+              for (const Question& q : askable(t)) {
+                t.expect_silence(t.a(), q.make().set(F::flag_response, 1).set(F::version, version));
+              }
+            }
+          },
+  });
+
+  r.add(deviants::edits_reply(
+      "refusal-claims-a-list", "counts addresses in its refusals that it does not send",
+      [](const Bytes& request, Bytes& reply) {
+        if (get(reply, F::flag_error) != 1U) {
+          return;
+        }
+        if (is_command(request, observer::command::mask) && reply.size() >= 28) {
+          set(reply, F::mask_count, 5);
+        }
+        if (is_command(request, observer::command::reserve) && reply.size() >= 26) {
+          set(reply, F::reserve_count, 7);
+        }
+      }));
+  r.add(deviants::edits_reply(
+      "refusal-claims-a-string", "gives a length in the refusals of config requests, and no string",
+      [](const Bytes& request, Bytes& reply) {
+        if (get(reply, F::flag_error) == 1U && is_command(request, observer::command::config) &&
+            reply.size() >= observer::at::cfg_string) {
+          reply.resize(observer::at::cfg_string);
+          set(reply, F::cfg_length, 300);
+        }
+      }));
+  r.add({
+      .id = "header.reply.is-complete-in-refusals",
+      .title = "The refusals of mask, reserve and config carry the lists and strings that their "
+               "fields claim",
+      .clauses = {"HDR-COMPLETE"},
+      .needs = {Need::config, Need::lockout},
+      .fails_on = {"refusal-claims-a-list", "refusal-claims-a-string"},
+      .run =
+          [](Context& t) {
+            struct Claim {
+              uint8_t command;
+              F field;
+              size_t begin;
+              size_t entry;
+            };
+            static constexpr Claim claims[] = {
+                {observer::command::mask, F::mask_count, observer::at::mask_list,
+                 observer::kMaskEntryBytes},
+                {observer::command::reserve, F::reserve_count, observer::at::reserve_list,
+                 observer::kReserveEntryBytes},
+                {observer::command::config, F::cfg_length, observer::at::cfg_string, 1}};
+            for (Frame f : {observer::mask_request(9), observer::reserve_request(9),
+                            config_request(9, "text"), config_request(15)}) {
+              for (const bool bare : {false, true}) {
+                const Exchange x = t.a().ask(bare ? f.unpadded() : f);
+                if (!x.answered()) {
+                  continue;
+                }
+                for (const Claim& claim : claims) {
+                  if (x.field(F::command) != claim.command || x.reply->size() < claim.begin) {
+                    continue;
+                  }
+                  const uint64_t claimed = x.field(claim.field);
+                  if (claimed == get(x.request, claim.field)) {
+                    continue;  // the request's own words, repeated
+                  }
+                  const size_t wanted = claim.begin + claimed * claim.entry;
+                  t.expect(x.reply->size() >= wanted, x,
+                           fmt::format("a refusal of at least {} bytes, as its fields say", wanted),
+                           fmt::format("{} bytes", x.reply->size()), {claim.field});
+                }
+              }
+            }
+          },
+  });
+
   r.add(deviants::edits_reply("unknown-command-succeeds",
                               "answers an unknown command as if it were done",
                               [](const Bytes&, Bytes& reply) {

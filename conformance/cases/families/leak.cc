@@ -258,14 +258,16 @@ void register_errors(Registry& r) {
         for (const Frame& f : frames) {
           c.plant(c.b());
           const Exchange x = c.a().ask(f);
-          c.expect_ata_error(x, ata::error_idnf);
+          // Only what was planted is known to be another's; how the end is refused is asked
+          // elsewhere.
           c.expect_not_planted(x);
-          for (size_t i = at::ata_data; i < x.reply->size(); ++i) {
-            const uint8_t byte = (*x.reply)[i];
-            const bool own = i < x.request.size() && byte == x.request[i];
-            c.expect(byte == 0 || own, x, "zeros behind the registers of a failed read",
-                     observer::hex(BytesView(*x.reply).subspan(i), 16),
-                     {observer::Mark(i, x.reply->size() - i)});
+          if (!x.answered() || seen::good_ata(x)) {
+            c.info("a read past the end is not refused: ata.read.past-end judges that");
+          } else if (x.reply->size() > std::max(observer::kMinFrameBytes, x.request.size())) {
+            c.info(
+                fmt::format("the refusal of a read past the end has {} bytes; none of them was "
+                            "planted",
+                            x.reply->size()));
           }
         }
       }));
@@ -285,8 +287,9 @@ void register_errors(Registry& r) {
               c.a().ask(read_request(c.target().sectors / 2, static_cast<uint8_t>(n)));
           if (x.answered() && !seen::good_ata(x)) {
             c.expect_not_planted(x);
-            c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "a refusal without data",
-                     fmt::format("{} bytes", x.reply->size()));
+            if (x.reply->size() > observer::kMinFrameBytes) {
+              c.info("a refusal with more than the minimum of bytes; none of them was planted");
+            }
           }
         }
       }));
@@ -351,8 +354,9 @@ void register_errors(Registry& r) {
           const Exchange x = c.a().ask(f);
           c.expect_error(x, aoe_error::reserved);
           c.expect_not_planted(x);
-          c.expect(x.reply->size() <= observer::kMinFrameBytes, x, "a refusal without data",
-                   fmt::format("{} bytes", x.reply->size()));
+          if (x.reply->size() > observer::kMinFrameBytes) {
+            c.info("a refusal with more than the minimum of bytes; none of them was planted");
+          }
         }
       },
       {Need::lockout}));
@@ -396,7 +400,10 @@ void register_strings(Registry& r) {
       {"LEAK-STRING"}, {"leak-config-beyond-frame"},
       [](Context& c) {
         for (const uint8_t ccmd : {observer::ccmd::force_set, observer::ccmd::set}) {
-          for (const unsigned length : {64U, 500U, 1024U}) {
+          // Short ones too: what is believed up to the buffer's or the longer frame's end shows
+          // there only.
+          for (const unsigned length :
+               {4U, 5U, 8U, 16U, 27U, 28U, 29U, 32U, 64U, 100U, 200U, 500U, 1000U, 1024U}) {
             c.expect_no_error(
                 c.a().ask(config_request(observer::ccmd::force_set, std::string_view())));
             c.plant(c.b());

@@ -1223,6 +1223,76 @@ void register_lock(Registry& r) {
   r.add(persists);
 }
 
+void register_beyond(Registry& r) {
+  r.add(spoils("mask-five-octets", "compares five octets with the list",
+               [](const Bytes& q, ModelTarget&, const Forward& f) {
+                 if (!is_read_request(q) || q[11] != 0x11) {
+                   return f(q);
+                 }
+                 Bytes changed = q;
+                 changed[11] = 0x10;
+                 Answers answers = f(changed);
+                 for (auto& a : answers) {
+                   a.bytes[5] = 0x11;
+                 }
+                 return answers;
+               }));
+  r.add(mask_case("mask.silence.address-that-differs-in-the-last-octet",
+                  "Who differs from an address of the list in the last octet only is not on it",
+                  {"MASK-LOCK"}, {"mask-five-octets"}, [](Context& c) {
+                    Mac one = c.c().mac();
+                    Mac other = one;
+                    one[5] = 0x10;
+                    other[5] = 0x11;
+                    Initiator listed(c, one);
+                    Initiator unlisted(c, other);
+                    must_add(c, c.a(), plus(keepers(c), {one}));
+                    c.expect_good_ata(listed.ask(observer::read_request(0, 1)));
+                    c.expect_silence(unlisted, observer::read_request(0, 1));
+                  }));
+
+  Deviant larger;
+  larger.name = "mask-list-larger-than-its-reply";
+  larger.story = "keeps 250 addresses, counts them all and sends those that fit its frame";
+  larger.make = [] { return [](const Bytes& q, ModelTarget&, const Forward& f) { return f(q); }; };
+  larger.configure = [](deviants::ModelConfig& config) { config.mask_max = 250; };
+  r.add(larger);
+  r.add(mask_case(
+      "mask.reply.carries-what-it-counts",
+      "However long the list grows, a reply carries as many addresses as it counts, or the edit is "
+      "refused with MError 3",
+      {"MASK-REPLY", "MASK-FULL"}, {"mask-list-larger-than-its-reply"}, [](Context& c) {
+        must_add(c, c.a(), keepers(c));
+        constexpr unsigned most = 255;
+        constexpr unsigned step = 40;
+        for (unsigned i = 0; i < most; i += step) {
+          Macs more;
+          for (unsigned n = i; n < std::min(i + step, most); ++n) {
+            more.push_back(nobody(n));
+          }
+          const Exchange x = edit(c.a(), directives(dcmd::add, more));
+          c.expect_no_error(x);
+          const bool full = x.field(F::mask_merror) != 0;
+          if (full) {
+            c.clause("MASK-FULL");
+            c.expect_field(x, F::mask_merror, kListFull);
+          }
+          const Exchange now = c.a().ask(mask_request(mcmd::read));
+          c.clause("MASK-REPLY");
+          c.expect_no_error(now);
+          const size_t carried = list_in(*now.reply).size();
+          c.expect(carried >= now.field(F::mask_count), now,
+                   fmt::format("{} addresses, as the count says", now.field(F::mask_count)),
+                   fmt::format("{} addresses in {} bytes", carried, now.reply->size()),
+                   {F::mask_count});
+          if (full) {
+            c.info(fmt::format("the list holds {} addresses", now.field(F::mask_count)));
+            return;
+          }
+        }
+      }));
+}
+
 }  // namespace
 
 void register_mask(Registry& r) {
@@ -1230,6 +1300,7 @@ void register_mask(Registry& r) {
   register_errors(r);
   register_full(r);
   register_lock(r);
+  register_beyond(r);
 }
 
 }  // namespace conformance

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "conformance/cases/sectors.h"
 
 namespace conformance {
@@ -828,6 +830,35 @@ void register_lock(Registry& r) {
       Level::may);
   restart.needs.push_back(Need::target_command);
   r.add(restart);
+
+  r.add(remembers("reserve-first-request-served",
+                  "serves the first ATA request of a host that it has not seen before", [] {
+                    return Middleware([seen_before = std::set<Bytes>()](const Bytes& q,
+                                                                        ModelTarget& m,
+                                                                        const Forward& f) mutable {
+                      if (!is_ata_request(q) ||
+                          !seen_before.insert(Bytes(q.begin() + 6, q.begin() + 12)).second) {
+                        return f(q);
+                      }
+                      const Macs kept = m.reserved;
+                      m.reserved.clear();
+                      Answers answers = f(q);
+                      m.reserved = kept;
+                      return answers;
+                    });
+                  }));
+  Case first = reserve_case(
+      "reserve.ata.first-request-ever",
+      "The first ATA request that a fresh target gets from a host that is not on the list is "
+      "refused like any later one",
+      {"RES-ATA"}, {"reserve-first-request-served"}, [](Context& c) {
+        c.restart_target();
+        must_set(c, c.a(), {c.a().mac()}, rcmd::force_set);
+        c.expect_error(c.b().ask(read_request(0, 1)), aoe_error::reserved);
+        c.expect_error(c.b().ask(read_request(0, 1)), aoe_error::reserved);
+      });
+  first.needs.push_back(Need::target_command);
+  r.add(first);
 }
 
 }  // namespace

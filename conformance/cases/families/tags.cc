@@ -1616,6 +1616,134 @@ void add_config(Registry& r) {
   }
 }
 
+// What moves a window, and what does not; its edges to the tag; who must not get past it.
+void add_edges(Registry& r) {
+  r.add(afterwards("tag-old-read-restarts", "takes a read with an older tag for a restart",
+                   [](const Bytes& q, ModelTarget&, Session& s) {
+                     if (is_read(q) && windowed(s) && !s.window_empty &&
+                         static_cast<int32_t>(serial_in(q, s) - s.highest) < 0) {
+                       s.done.clear();
+                       s.window_empty = true;
+                     }
+                   }));
+  r.add(afterwards("tag-read-moves-window", "moves the window on with the tags of reads",
+                   [](const Bytes& q, ModelTarget&, Session& s) {
+                     if (is_read(q) && windowed(s) && !s.window_empty &&
+                         static_cast<int32_t>(serial_in(q, s) - s.highest) > 0) {
+                       s.highest = serial_in(q, s);
+                     }
+                   }));
+  const auto survives = [](const char* story, uint32_t (*tag_of_the_read)(uint32_t)) {
+    return [story, tag_of_the_read](Context& t, Inc inc) {
+      Counter c(t, t.a(), inc, kFirst);
+      c.negotiate();
+      const uint64_t lba = scratch_sector(t, 0);
+      const Bytes original = sector_of("original");
+      const uint32_t value = c.write_new(lba, original);
+      const Exchange read =
+          t.a().ask(c.stamp(observer::read_request(lba, 1), tag_of_the_read(value)));
+      t.expect(read.answered(), read, story, "silence");
+      t.expect_good_ata(read);
+      c.jump(value + 1);
+      expect_duplicate_rejected(t, c, lba, value, original);
+    };
+  };
+  add_both(r,
+           {
+               .id = "tags.window.older-read-leaves-it",
+               .title = "A read with an older tag is answered, and the window stays as it is",
+               .clauses = {"TAG-DUP", "TAG-WRITES-ONLY"},
+               .fails_on = {"tag-old-read-restarts"},
+           },
+           survives("a read with an older tag is answered", [](uint32_t v) { return v - 100; }));
+  add_both(
+      r,
+      {
+          .id = "tags.window.newer-read-leaves-it",
+          .title = "A read whose tag is 32,769 ahead does not push writes out of the window",
+          .clauses = {"TAG-DUP", "TAG-WRITES-ONLY"},
+          .fails_on = {"tag-read-moves-window"},
+      },
+      survives("a read far ahead is answered", [](uint32_t v) { return v + kWindowTags + 1; }));
+  r.add(deviants::spoils("tag-edge-is-done",
+                         "answers a first arrival 32,768 tags behind the newest as done",
+                         [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                           const Session& s = model.sessions[source_of(q)];
+                           return is_write(q) && windowed(s) && !s.window_empty &&
+                                          s.highest - serial_in(q, s) == kWindowTags
+                                      ? as_done(q, model)
+                                      : forward(q);
+                         }));
+  add_both(
+      r,
+      {
+          .id = "tags.window.edge-of-32768",
+          .title = "Exactly 32,768 behind the newest tag a first arrival is silent or performed, "
+                   "one nearer it is performed",
+          .clauses = {"TAG-ONLY-PERFORMED", "TAG-GAPS"},
+          .fails_on = {"tag-edge-is-done"},
+      },
+      [](Context& t, Inc inc) {
+        Counter c(t, t.a(), inc, kFirst);
+        c.negotiate();
+        const uint64_t lba = scratch_sector(t, 0);
+        scratch_sector(t, 1);
+        c.write_new(lba + 1, sector_of("first"));
+        const uint32_t newest = c.next() + kWindowTags + 10;
+        c.jump(newest);
+        c.write_new(lba + 1, sector_of("newest"));
+        const Bytes near = sector_of("near");
+        t.clause("TAG-GAPS");
+        const Exchange x = c.write(lba, near, newest - (kWindowTags - 1));
+        t.expect(x.answered(), x, "a first arrival 32,767 behind the newest is answered",
+                 "silence");
+        t.expect_good_ata(x);
+        c.jump(newest + 1);
+        c.expect_disk(lba, near, "a first arrival inside the window was not performed");
+        t.clause("TAG-ONLY-PERFORMED");
+        const Bytes edge = sector_of("edge");
+        const Exchange y = c.write_once(lba, edge, newest - kWindowTags);
+        const Exchange after = c.read(lba);
+        t.expect_good_ata(after);
+        t.expect(!y.answered() || !seen::good_ata(y) || after.data() == edge, y,
+                 "silence, or a write that is performed", "success, and nothing on the disk");
+        t.info(y.answered() ? "a write 32,768 behind is performed, as with AoEde"
+                            : "a write 32,768 behind is met with silence");
+      });
+
+  r.add(deviants::spoils("tag-duplicate-before-access",
+                         "answers a duplicate before it looks at who may ask",
+                         [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                           return is_duplicate(q, model) ? as_done(q, model) : forward(q);
+                         }));
+  Case locked_out{
+      .id = "tags.duplicate.of-a-host-without-reservation",
+      .title =
+          "A duplicate of a write that was done, from a host that a reservation shuts out by "
+          "now, gets error 6 and no success",
+      .clauses = {"RES-ATA"},
+      .needs = {Need::write, Need::lockout, Need::second_initiator},
+      .fails_on = {"tag-duplicate-before-access"},
+  };
+  add_both(r, locked_out, [](Context& t, Inc inc) {
+    using Macs = std::vector<Mac>;
+    const Exchange before = t.b().ask(observer::reserve_request(observer::rcmd::read));
+    t.unsupported_if_refused(before, true);
+    t.expect_no_error(before);
+    Counter c(t, t.a(), inc, kFirst);
+    c.negotiate();
+    const uint64_t lba = scratch_sector(t, 0);
+    const Bytes original = sector_of("original");
+    const uint32_t value = c.write_new(lba, original);
+    t.after([&t, list = observer::reserve_list(*before.reply).value_or(Macs{})] {
+      t.b().ask(observer::reserve_request(observer::rcmd::force_set, list));
+    });
+    t.expect_no_error(
+        t.b().ask(observer::reserve_request(observer::rcmd::force_set, {t.b().mac()})));
+    t.expect_error(c.write(lba, sector_of("duplicate"), value), observer::aoe_error::reserved);
+  });
+}
+
 }  // namespace
 
 void register_tags(Registry& r) {
@@ -1628,6 +1756,7 @@ void register_tags(Registry& r) {
   add_failed(r);
   add_ends(r);
   add_config(r);
+  add_edges(r);
 }
 
 }  // namespace conformance
