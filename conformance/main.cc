@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "aoe_version.h"
+#include "conformance/deviant_matrix.h"
 #include "conformance/deviants/model_link.h"
 #include "conformance/dry_run.h"
 #include "conformance/links/af_packet.h"
@@ -517,6 +518,9 @@ int dispatch(int argc, char** argv) {
   CLI::App* clauses_app =
       app.add_subcommand("clauses", "The clauses, and which cases ask for them");
   clauses_app->add_flag("--markdown", o.markdown, "As docs/clauses.md");
+  CLI::App* deviants_app =
+      app.add_subcommand("deviants", "The model's deviants, and under which clause each is caught");
+  deviants_app->add_flag("--markdown", o.markdown, "As docs/deviants.md");
   CLI::App* probe_app = app.add_subcommand("probe", "What a target offers: numbers, no verdict");
   probe_app->require_subcommand(1);
   CLI::App* congestion_app = probe_app->add_subcommand(
@@ -580,6 +584,14 @@ int dispatch(int argc, char** argv) {
     one.cases = {o.show};
     for (const Case* c : select(registry, one)) {
       std::cout << show_text(registry, *c);
+    }
+  } else if (deviants_app->parsed()) {
+    if (o.markdown) {
+      std::cout << deviants_markdown(registry);
+    } else {
+      for (const auto& [name, deviant] : registry.deviants()) {
+        std::cout << fmt::format("{:<40} {}\n", name, deviant.story);
+      }
     }
   } else if (clauses_app->parsed()) {
     std::cout << (o.markdown ? clauses_markdown(registry) : clauses_text(registry));

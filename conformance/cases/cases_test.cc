@@ -211,6 +211,14 @@ TEST_P(EachCase, IsFailedByItsDeviants) {
     // A case that only reports must at least report something else.
     const bool tells =
         r.verdict == Verdict::info && (usual.verdict != Verdict::info || usual.reason != r.reason);
+    // Under a clause of the case's own: a failure for another reason proves nothing.
+    for (const Finding& f : r.findings) {
+      EXPECT_TRUE(f.clause.empty() ||
+                  std::find(c.clauses.begin(), c.clauses.end(), f.clause) != c.clauses.end())
+          << "deviant '" << name << "' is caught under " << f.clause
+          << ", which is no clause of this case\n"
+          << told(r);
+    }
     EXPECT_TRUE(caught || tells) << "deviant '" << name << "' (" << it->second.story
                                  << ") gets through:\n"
                                  << told(r);
