@@ -1,6 +1,7 @@
 // Packets of a live interface, through libpcap: only AoE, in VLANs or not, whole.
 #include <fmt/format.h>
 #include <pcap/pcap.h>
+#include <poll.h>
 
 #include "pcaps/tool/packet_source.h"
 
@@ -40,6 +41,9 @@ class LiveInterface : public PacketSource {
         damage_ = pcap_geterr(handle_);
         return false;
       }
+      // libpcap's own wait does not end at a signal, nor always at its timeout.
+      pollfd waiting{pcap_get_selectable_fd(handle_), POLLIN, 0};
+      ::poll(&waiting, 1, kWaitMs);
     }
     return false;
   }
@@ -98,6 +102,10 @@ std::unique_ptr<PacketSource> open_live_interface(const std::string& name,
     return nullptr;
   }
   pcap_freecode(&filter);
+  if (pcap_setnonblock(handle, 1, reason) != 0) {
+    error = fmt::format("cannot listen on {}: {}", name, reason);
+    return nullptr;
+  }
   pcap_set_datalink(handle, DLT_EN10MB);  // of `any` too, where it can
   live->learn();
   return live;
