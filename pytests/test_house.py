@@ -144,6 +144,26 @@ def test_only_the_shell_calls_the_engine():
     assert callers == {"target/shell/shell.cc"} | {f"target/engine/{name}" for name in by_hand}
 
 
+# In a room that has both: the initiator's library, and what drives it on real interfaces.
+PURE_FILES = [
+    f"conformance/initiator/{stem}{suffix}"
+    for stem in ("initiator", "round_trip", "discovery", "congestion", "stamps")
+    for suffix in (".h", ".cc")
+]
+
+
+def test_the_initiators_library_is_pure():
+    broken = []
+    for name in PURE_FILES:
+        for number, _, header in includes(PROJECT / name):
+            # Words are made with fmt there; nothing is printed.
+            if IMPURE.match(header) and not header.startswith("fmt/"):
+                broken.append(f"{name}:{number}: <{header}>")
+            if header.startswith("conformance/links/"):
+                broken.append(f"{name}:{number}: {header}")
+    assert broken == []
+
+
 def test_headers_have_a_guard_and_say_what_they_own():
     broken = []
     for path in tracked("*.h"):

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import net
+from test_ipxe import MESSAGE, MESSAGE_LBA, boot_sector
 from programs import AoeTarget, Program, Vblade, run, wait_until
 
 EXTENSIONS = "tag_inc_be,coalesced_read,coalesced_write_reply,crc8x4"
@@ -203,6 +204,25 @@ def test_it_ends_while_the_target_is_away(serve, start):
         with Program(["qemu-io", "-f", "raw", "-c", "read 0 4096", server.uri]):
             server.kill(signal.SIGKILL)
             server.process.wait()
+
+
+def test_a_machine_boots_from_it(serve, link, start, tmp_path):
+    """The boot sector of test_ipxe, which reads on through the BIOS; here over NBD, and then over AoE."""
+    disk = bytearray(16 << 20)
+    disk[:512] = boot_sector()
+    disk[MESSAGE_LBA * 512 : MESSAGE_LBA * 512 + len(MESSAGE)] = MESSAGE
+    image = tmp_path / "boot.img"
+    image.write_bytes(disk)
+    start(image=image)
+    with serve(f"extensions={EXTENSIONS}") as server:
+        words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "64", "-nodefaults", "-no-user-config", "-no-reboot"]
+        words += ["-display", "none", "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        words += ["-drive", f"file={server.uri},format=raw,if=ide", "-boot", "c"]
+        with Program(words) as machine:
+            wait_until(lambda: MESSAGE[:-1].decode() in machine.output() or not machine.alive, 60, what="the message")
+            assert machine.wait(60) == 3, machine.said()
+            assert MESSAGE[:-1].decode() in machine.output()
+        ends_well(server)
 
 
 BAD = {
