@@ -138,7 +138,7 @@ ordered_json target_json(const TargetFacts& t) {
                                                                               : "big"}};
 }
 
-ordered_json case_json(const CaseResult& c) {
+ordered_json case_json(const CaseResult& c, const std::string& same_as) {
   const Case* known = Registry::all().find(c.id);
   ordered_json j;
   j["id"] = c.id;
@@ -147,6 +147,7 @@ ordered_json case_json(const CaseResult& c) {
   j["level"] = to_string(c.level);
   j["clauses"] = c.clauses;
   j["reason"] = printable(c.reason);
+  j["same_as"] = same_as;
   j["capture"] = c.capture;
   j["started"] = c.started_ns == 0 ? "" : time_text(c.started_ns);
   j["duration_ms"] = c.duration_ms;
@@ -219,8 +220,14 @@ std::string to_json(const Report& r) {
   }
   j["clauses"] = clauses_json(r);
   j["cases"] = ordered_json::array();
+  std::map<const CaseResult*, std::string> same_as;
+  for (const Cause& cause : causes(r)) {
+    for (const CaseResult* other : cause.others) {
+      same_as[other] = cause.first->id;
+    }
+  }
   for (const CaseResult& c : r.cases) {
-    j["cases"].push_back(case_json(c));
+    j["cases"].push_back(case_json(c, same_as[&c]));
   }
   return j.dump(-1) + "\n";
 }

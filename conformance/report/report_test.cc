@@ -50,6 +50,9 @@ TEST(Causes, OneReasonIsOneCauseAndAnotherObservationIsAnother) {
   EXPECT_EQ(all[1].first->id, "a.d");
   const std::string text = to_text(r);
   EXPECT_THAT(text, HasSubstr("and for the same reason 1 more: a.c"));
+  const auto j = nlohmann::json::parse(to_json(r));
+  EXPECT_EQ(j["cases"][2]["same_as"], "a.a");
+  EXPECT_EQ(j["cases"][3]["same_as"], "");
 }
 
 TEST(Causes, ANamedCauseJoinsWhatLooksDifferent) {

@@ -60,10 +60,9 @@ function drawCauses() {
   const groups = new Map();
   for (const c of cases) {
     if (!["fail", "error", "inconclusive"].includes(c.verdict)) continue;
-    const f = c.findings.find((one) => one.verdict === c.verdict) || {};
-    const key = [c.verdict, f.headline || c.reason, f.clause, f.expected, f.got].join("\n");
-    if (!groups.has(key)) groups.set(key, []);
-    groups.get(key).push(c);
+    const first = c.same_as || c.id;
+    if (!groups.has(first)) groups.set(first, []);
+    groups.get(first).push(c);
   }
   const several = [...groups.values()].filter((list) => list.length > 1).sort((a, b) => b.length - a.length);
   if (several.length) byId("causes").append(el("h2", {}, "Failures with one cause"));
