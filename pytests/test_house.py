@@ -109,8 +109,9 @@ def test_includes_keep_the_link_rule():
 
 def test_own_headers_are_included_from_the_root_of_the_project():
     broken = []
-    written = " ".join(path.read_text() for path in tracked("CMakeLists.txt"))
+    written = " ".join(path.read_text() for path in tracked("CMakeLists.txt") + tracked("*.cmake"))
     generated = set(re.findall(r"(?i)generated\}?/([\w/]+\.h)", written))
+    generated |= set(re.findall(r"BINARY_DIR\}/([\w/]+\.inc)", written))
     for path in sources():
         for number, bracket, header in includes(path):
             if bracket == '"' and not (PROJECT / header).exists() and header not in generated:
