@@ -2,6 +2,8 @@
 nothing started. And what `--help`, `--version`, manual pages and completion say is one and the same."""
 
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
@@ -170,6 +172,30 @@ def test_a_bundle_holds_all_that_a_bug_report_needs(program, tmp_path):
     assert {"report.json", "report.html", "report.txt", "versions.txt", "settings.toml"} <= names
     assert any(name.startswith("captures/header.tag.") for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bug.tar.gz", "settings.toml"]
+
+
+def test_the_command_that_repeats_a_case_is_the_one_that_runs_the_suite(program):
+    words = "aoe-conformance run --model --deviant config-set-overwrites --family config"
+    again = "./lab conformance --against 'my target {iface}' --"
+    told = program(words + " --allow config --repeat-as", again).stdout
+    assert f"  repeat:   {again} --case 'config.set.refuses-when-present'\n" in told
+    plain = program(words + " --allow config").stdout
+    assert "  repeat:   aoe-conformance run --model --deviant config-set-overwrites --allow config --case " in plain
+
+
+def test_progress_is_one_line_on_a_terminal_and_nothing_in_a_short_log(program, build):
+    assert program("aoe-conformance run --model --case header.tag.*").stderr == ""
+    ours, theirs = pty.openpty()
+    try:
+        words = [build / "bin" / "aoe-conformance", "run", "--model", "--case", "header.tag.*"]
+        subprocess.run(words, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60, check=True)
+        os.set_blocking(ours, False)
+        seen = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert re.search(r"\r\x1b\[K\[1/7\] header\.tag\.", seen)
+    assert "\n" not in seen and seen.endswith("\r\x1b[K"), "written over, and gone at the end"
 
 
 # -- lab
