@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "conformance/output/output_file.h"
 #include "conformance/report/compare.h"
 #include "conformance/report/page.h"
 #include "conformance/report/words.h"
@@ -138,7 +139,7 @@ TEST(Compare, AReportIsReadBackAsItWasWritten) {
   r.mtu = 9000;
   r.cases = {failed("a.a", "wrong", "1"), result("a.b", Verdict::skip, "needs")};
   const std::string path = fmt::format("{}/report-{}.json", testing::TempDir(), getpid());
-  write_file(path, to_json(r));
+  output::write_file(path, to_json(r));
   const PastRun run = read_report(path);
   unlink(path.c_str());
   EXPECT_EQ(run.mtu, 9000U);

@@ -49,8 +49,9 @@ std::uint64_t available_memory_bytes() {
 bool reads_without_waiting(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   std::array<std::byte, engine::kSectorBytes> sector;
+  const iovec piece{sector.data(), sector.size()};
   FileCalls calls;
-  return !fd.valid() || calls.read_cached(fd.get(), sector, 0) != -EOPNOTSUPP;
+  return !fd.valid() || calls.read_cached(fd.get(), {&piece, 1}, 0) != -EOPNOTSUPP;
 }
 
 void survey_image(const ExportOptions& one, Survey& result) {
