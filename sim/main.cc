@@ -24,6 +24,7 @@
 #include "sim/link/conformance_command.h"
 #include "sim/live/bridge_command.h"
 #include "sim/search.h"
+#include "sim/streams.h"
 
 namespace {
 
@@ -101,6 +102,7 @@ struct Options {
   sim::live::BridgeOptions bridge;
   std::string profile = "aoede";
   std::string seeds = "0..1000";
+  std::string from;
   std::string shard = "0/1";
   std::string output = "-";
   std::string hashes;
@@ -187,6 +189,8 @@ int command_line(int argc, char** argv) {
 
   CLI::App* search = app.add_subcommand("search", "many seeds; a line of JSON for each failure");
   search->add_option("--seeds", options.seeds, "A..B, B not included")->capture_default_str();
+  search->add_option("--from", options.from,
+                     "a text, such as a commit's hash: the seeds are counted from where it says");
   search->add_option("--jobs", options.search.jobs, "processes")
       ->check(CLI::Range(1U, 1024U))
       ->default_val(std::max(1U, std::thread::hardware_concurrency()));
@@ -253,6 +257,16 @@ int command_line(int argc, char** argv) {
       throw CLI::RequiredError("--profile with --seed, --replay, or --rule");
     }
     std::tie(options.search.first, options.search.end) = parse_range(options.seeds);
+    if (!options.from.empty()) {
+      // Far from the seeds that people name, and short enough to type.
+      constexpr std::uint64_t kBase = 1'000'000;
+      constexpr std::uint64_t kSpan = 1'000'000'000;
+      const std::uint64_t base = kBase + sim::hash(0, options.from, 0) % kSpan;
+      options.search.first += base;
+      options.search.end += base;
+      fmt::print(stderr, "seeds of \"{}\": {}..{}\n", options.from, options.search.first,
+                 options.search.end);
+    }
     std::tie(options.search.shard, options.search.shards) = parse_shard(options.shard);
   } catch (const CLI::ParseError& error) {
     return say_usage(app, error);

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -323,15 +325,23 @@ int Searcher::run() {
   sum["virtual_ms"] = totals_.virtual_ms;
   sum["counts"] = totals_.counts;
   fmt::print(out_, "{}\n", sum.dump());
+  rusage used{};
+  ::getrusage(RUSAGE_CHILDREN, &used);
+  const auto seconds_of = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  const double processor = std::max(seconds_of(used.ru_utime) + seconds_of(used.ru_stime), 1e-3);
   const double seconds = static_cast<double>(std::max<std::int64_t>(micros, 1)) / 1e6;
   fmt::print(
       stderr,
-      "{} seeds of {} in {:.1f} s by {} processes: {:.0f} frames/s, {:.0f} events/s, {:.0f} "
-      "simulated seconds per second; {} failed, {} with damage that the protocol cannot "
-      "prevent\n",
-      totals_.seeds, options_.profile, seconds, options_.jobs,
-      static_cast<double>(totals_.frames) / seconds, static_cast<double>(totals_.events) / seconds,
-      static_cast<double>(totals_.virtual_ms) / 1e3 / seconds, totals_.failures, totals_.known);
+      "{} seeds of {} in {:.1f} s by {} processes, {:.1f} s of processor time: {:.0f} frames, "
+      "{:.0f} "
+      "events and {:.0f} simulated seconds a processor second; {} failed, {} with damage that the "
+      "protocol cannot prevent\n",
+      totals_.seeds, options_.profile, seconds, options_.jobs, processor,
+      static_cast<double>(totals_.frames) / processor,
+      static_cast<double>(totals_.events) / processor,
+      static_cast<double>(totals_.virtual_ms) / 1e3 / processor, totals_.failures, totals_.known);
   int code = kExitGood;
   for (const auto& [seed, line] : failures_) {
     const std::string outcome = line["outcome"];
