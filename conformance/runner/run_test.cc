@@ -169,7 +169,7 @@ TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
 
 TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
   ModelLink link({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
-  RunConfig config = config_of({"header.*"});
+  RunConfig config = config_of({"header.*"}, {"unknown"});
   size_t restarts = 0;
   config.restart = [&](Context::End) {
     ++restarts;
@@ -226,6 +226,7 @@ TEST(Safety, AWriteOutsideTheScratchRangeIsNeverSent) {
   facts.slot = link.model().config.slot;
   facts.sectors = link.model().config.sectors;
   Context t(link, facts, {100, 10}, {});
+  t.shared().allowed = kAll;
   const Bytes two(2 * observer::kSectorBytes, 0xee);
   for (const uint64_t lba : {uint64_t{0}, uint64_t{99}, uint64_t{109}, facts.sectors - 1}) {
     EXPECT_THROW(t.a().send(observer::write_request(lba, two)), CaseEnd) << lba;
@@ -242,6 +243,7 @@ TEST(Safety, NothingThatChangesANeighbourIsSent) {
   TargetFacts facts;
   facts.sectors = link.model().config.sectors;
   Context t(link, facts, {0, facts.sectors}, {});
+  t.shared().allowed = kAll;
   t.shared().neighbours.insert({9, 1});
   const auto to = [](Frame f, uint16_t shelf, uint8_t slot) {
     return f.set(F::shelf, shelf).set(F::slot, slot);
