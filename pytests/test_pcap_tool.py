@@ -700,3 +700,23 @@ def test_only_counts_for_every_command(aoe_pcap, tmp_path, command):
 def test_only_takes_what_it_says(aoe_pcap):
     told = json.loads(aoe_pcap("info", PLAIN, "--only", "frames=5-14", "--format", "json").stdout)
     assert told["capture"]["frames"] == 10
+
+
+def test_extract_keeps_the_frames_that_prove_a_finding(aoe_pcap, tmp_path):
+    capture = CORPUS / "sim-plain-late-duplicate.pcap"
+    listed = aoe_pcap("extract", capture).stdout.decode().splitlines()
+    number = next(line.split()[0] for line in listed if "stale-executed-plain" in line)
+    small = tmp_path / "small.pcap"
+    told = aoe_pcap("extract", capture, "--finding", number, "-o", small)
+    assert told.returncode == 0, told.stderr
+    kept = json.loads(aoe_pcap("info", small, "--format", "json").stdout)["capture"]["frames"]
+    assert 4 <= kept < 15 < json.loads(aoe_pcap("info", capture, "--format", "json").stdout)["capture"]["frames"]
+    again = aoe_pcap("extract", small).stdout.decode().splitlines()
+    assert f"frame {kept} " in next(line for line in again if "stale-executed-plain" in line)
+
+
+def test_extract_says_what_it_wants(aoe_pcap, tmp_path):
+    capture = CORPUS / "sim-plain-late-duplicate.pcap"
+    for more in (["--finding", "9999", "-o", tmp_path / "x"], ["--finding", "1"], ["--finding", "1", "-o", capture]):
+        told = aoe_pcap("extract", capture, *more)
+        assert told.returncode == 2 and len(told.stderr.splitlines()) == 1

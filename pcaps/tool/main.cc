@@ -25,6 +25,7 @@
 #include "conformance/output/output_file.h"
 #include "pcaps/tool/capture_reader.h"
 #include "pcaps/tool/diff.h"
+#include "pcaps/tool/extract.h"
 #include "pcaps/tool/history.h"
 #include "pcaps/tool/html_page.h"
 #include "pcaps/tool/info_report.h"
@@ -696,6 +697,58 @@ int say_usage(const CLI::App& app, const CLI::ParseError& error) {
   return kExitTrouble;
 }
 
+struct ExtractCommandOptions {
+  std::string file;
+  std::vector<std::string> only;
+  std::string output;
+  std::uint64_t finding = 0;
+  bool complete = false;
+};
+
+int extract(const ExtractCommandOptions& options) {
+  if (options.file == "-") {
+    return complain("extract reads its capture several times: give a file, not standard input");
+  }
+  const auto capture = spec_of(options.file, options.only);
+  if (!capture) {
+    return kExitTrouble;
+  }
+  std::string error;
+  const auto findings = findings_of(*capture, options.complete, error);
+  if (!findings) {
+    return complain(error);
+  }
+  if (options.finding == 0) {
+    for (std::size_t i = 0; i < findings->size(); ++i) {
+      const Finding& f = (*findings)[i];
+      fmt::print("{:>4}  frame {:<7} {} {} {}: {}\n", i + 1, f.frame, verdict_text(f.verdict),
+                 side_text(facts_of(f.rule).side), facts_of(f.rule).name, f.text);
+    }
+    return kExitGood;
+  }
+  if (options.finding > findings->size()) {
+    return complain(fmt::format(
+        "--finding {}: the judge has {} findings in {}; without --finding they are listed",
+        options.finding, findings->size(), options.file));
+  }
+  if (options.output.empty()) {
+    return complain("extract: say with -o where the small capture goes");
+  }
+  std::error_code unknown;
+  if (std::filesystem::equivalent(options.file, options.output, unknown)) {
+    return complain(
+        fmt::format("-o {}: that is the capture itself; choose another place", options.output));
+  }
+  const Finding& finding = (*findings)[options.finding - 1];
+  const auto result = extract_finding(*capture, finding, options.complete, options.output, error);
+  if (!result) {
+    return complain(error);
+  }
+  fmt::print("{}: {} frames, {}; the finding is at the last one\n", options.output, result->frames,
+             result->kept);
+  return kExitGood;
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app("Captures of ATA over Ethernet: judged, replayed, and turned back into disks.",
                "aoe-pcap");
@@ -821,12 +874,21 @@ int main_of(int argc, char** argv) {
                               "write there instead of stdout");
   history_command->callback([&] { result = history(history_options); });
 
+  ExtractCommandOptions extract_options;
+  CLI::App* extract_command =
+      app.add_subcommand("extract", "the frames that prove a finding, as a small capture");
+  extract_command->add_option("FILE", extract_options.file, "pcap or pcapng")->required();
+  extract_command->add_option("--finding", extract_options.finding,
+                              "the number of a finding; without it they are listed");
+  extract_command->add_option("-o,--output", extract_options.output, "the capture to write");
+  extract_command->add_flag("--complete", extract_options.complete,
+                            "the tap saw every frame, as for judge");
+  extract_command->callback([&] { result = extract(extract_options); });
+
   const std::vector<std::pair<CLI::App*, std::vector<std::string>*>> selecting{
-      {info_command, &info_options.only},
-      {judge_command, &judge_options.only},
-      {reconstruct_command, &reconstruct_options.only},
-      {replay_command, &replay_options.only},
-      {diff_command, &diff_options.only},
+      {extract_command, &extract_options.only}, {info_command, &info_options.only},
+      {judge_command, &judge_options.only},     {reconstruct_command, &reconstruct_options.only},
+      {replay_command, &replay_options.only},   {diff_command, &diff_options.only},
       {history_command, &history_options.only}};
   for (const auto& [command, only] : selecting) {
     command->add_option("--only", *only,

@@ -115,11 +115,13 @@ bool CaptureWriter::finish(std::string& error) {
   return true;
 }
 
-void CaptureWriter::write(std::span<const std::uint8_t> frame, Nanoseconds time_ns) {
+void CaptureWriter::write(std::span<const std::uint8_t> frame, Nanoseconds time_ns,
+                          std::uint32_t wire_length) {
   pcap_pkthdr header{};
   header.ts.tv_sec = time_ns / kSecondNs;
   header.ts.tv_usec = time_ns % kSecondNs;
-  header.caplen = header.len = static_cast<bpf_u_int32>(frame.size());
+  header.caplen = static_cast<bpf_u_int32>(frame.size());
+  header.len = std::max(wire_length, header.caplen);
   pcap_dump(reinterpret_cast<u_char*>(dumper_), &header, frame.data());
 }
 

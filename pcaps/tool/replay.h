@@ -74,7 +74,9 @@ class CaptureWriter {
   ~CaptureWriter();
   CaptureWriter(const CaptureWriter&) = delete;
   CaptureWriter& operator=(const CaptureWriter&) = delete;
-  void write(std::span<const std::uint8_t> frame, Nanoseconds time_ns);
+  // wire_length: of a frame that a snaplen has cut; 0: it is whole.
+  void write(std::span<const std::uint8_t> frame, Nanoseconds time_ns,
+             std::uint32_t wire_length = 0);
   // False with one line in `error` when it is not all on the disk. Without it nothing is kept.
   bool finish(std::string& error);
 
