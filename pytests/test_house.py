@@ -240,3 +240,34 @@ def test_scripts_can_be_run():
 def test_every_package_group_is_known():
     groups = {line.split()[0] for line in (PROJECT / ".packages").read_text().splitlines() if line and line[0] != "#"}
     assert groups == {"build", "test", "peers", "lint", "package", "unpack"}
+
+
+# A feature is a row of the observer's table, and whoever watches or speaks the protocol knows it by that row.
+FEATURE_KNOWN_BY = {
+    "clause": "conformance/clauses.tsv", "case": "conformance/cases/families/*.cc",
+    "model": "conformance/deviants/model_target.cc", "simulator": "sim/**/*.cc", "Lua": "pcaps/wireshark/aoe_ext.lua",
+    "Scapy": "pytests/*.py",
+}  # fmt: skip
+FEATURE_EXEMPT = {
+    ("coalesced_write_reply", "clause"): "our own extension: no document of others asks for it (docs/extensions.md)",
+    ("coalesced_write_reply", "case"): "our own extension: the suite judges what others offer; unit tests of the engine",
+    ("coalesced_write_reply", "model"): "our own extension: the suite has no case for it",
+    ("tag_inc_le", "Lua"): "shown as any string of the table; it changes no other frame's form",
+    ("tag_inc_be", "Lua"): "shown as any string of the table; it changes no other frame's form",
+    ("tag_random", "Lua"): "shown as any string of the table; it changes no other frame's form",
+    ("crc8x4", "Lua"): "shown as any string of the table; the four bytes stand behind the data that Wireshark decodes",
+}
+
+
+def test_every_feature_is_known_everywhere_or_exempt_with_a_reason():
+    table = (PROJECT / "conformance/observer/extension_table.cc").read_text()
+    rows = re.findall(r'\{kFeature\w+, "(\w+)", (?:true|false)\}', table)
+    assert len(rows) == 8
+    wrong = []
+    for name in rows:
+        for who, pattern in FEATURE_KNOWN_BY.items():
+            text = " ".join(path.read_text() for path in PROJECT.glob(pattern)).lower()
+            known = re.search(rf"\b{name}\b", text) is not None
+            if known == ((name, who) in FEATURE_EXEMPT):
+                wrong.append(f"{name}: {who} {'knows it, and is exempt' if known else 'does not know it'}")
+    assert wrong == []
