@@ -176,7 +176,6 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
   const bool writes = waits && observer::is_ata_write(
                                    static_cast<uint8_t>(get(request, F::ata_command).value_or(0)));
   int64_t wait_ns = context_.patience_ns();
-  const int64_t first_ns = context_.now_ns();
   bool gone = false;
   for (unsigned i = 0; i < attempts && !gone; ++i) {
     x.sent_ns = context_.now_ns();
@@ -191,13 +190,14 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
     }
     context_.pump(context_.now_ns() + wait_ns, take);
     if (x.answered()) {
-      context_.shared_.repeats += i > 0 ? 1 : 0;
+      context_.ledger_.settle(request, attempts);
       if (writes && seen::good_ata(x)) {
-        context_.write_ns_ = std::max(context_.write_ns_, x.replied_ns - first_ns);
+        // Of one that was asked again: since the last time. A lost one is no slow one.
+        context_.note_write(x.replied_ns - x.sent_ns);
       }
       return x;
     }
-    wait_ns *= 2;
+    wait_ns = std::min(2 * wait_ns, std::max(wait_ns, context_.scaled(kPatienceMaxNs)));
   }
   // Silence is the target's answer only when the target is there: something came back, or a barrier
   // does.
@@ -208,11 +208,27 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
                               observer::summary(request)));
   }
   take();
+  context_.ledger_.settle(request, attempts);
   return x;
 }
 
 Exchange Initiator::ask(Frame frame) {
   return exchange(stamp(std::move(frame)), kAttempts);
+}
+Exchange Initiator::ask_firmly(Frame frame) {
+  constexpr unsigned attempts = 8;
+  return exchange(stamp(std::move(frame)), attempts);
+}
+void Initiator::tell(Frame frame) {
+  constexpr unsigned attempts = 4;
+  const Bytes request = stamp(std::move(frame));
+  for (unsigned i = 0; i < attempts; ++i) {
+    context_.transmit(request);
+    if (await_tag(tag_of(request), context_.patience_ns())) {
+      break;
+    }
+  }
+  context_.ledger_.settle(request, attempts);
 }
 Exchange Initiator::ask_once(Frame frame) {
   return exchange(stamp(std::move(frame)), 1);
@@ -259,7 +275,10 @@ std::optional<ReceivedFrame> Initiator::await_tag(uint32_t tag, int64_t wait_ns)
 // --- Context -----------------------------------------------------------------------------------
 
 Context::Context(links::Link& link, TargetFacts& facts, Scratch scratch, Settings settings)
-    : link_(link), facts_(facts), scratch_(scratch), settings_(settings) {
+    : tap_(link), facts_(facts), scratch_(scratch), settings_(settings) {
+  guard_.ask([this](BytesView frame) { refuse_harm(frame); });
+  tap_.watch(
+      [this](bool outgoing, int64_t at_ns, BytesView frame) { log(outgoing, at_ns, frame); });
   Mac mac = link.mac();
   mac[0] = static_cast<uint8_t>((mac[0] | 0x02) & ~0x01);
   mac[1] ^= 0xfe;
@@ -292,11 +311,22 @@ uint8_t Context::sectors_max() const {
 int64_t Context::scaled(int64_t ns) const {
   return static_cast<int64_t>(static_cast<double>(ns) * settings_.time_scale);
 }
+// On a link that makes answers late, both are as long as the latest has lately been away.
 int64_t Context::grace_ns() const {
-  return scaled(std::clamp(4 * rtt_ns_, kGraceMinNs, kGraceMaxNs));
+  return std::max(scaled(std::clamp(4 * rtt_ns_, kGraceMinNs, kGraceMaxNs)), ledger_.lateness_ns());
 }
 int64_t Context::patience_ns() const {
-  return std::max(scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs)), disk_wait_ns());
+  return std::max({scaled(std::clamp(20 * rtt_ns_, kPatienceMinNs, kPatienceMaxNs)), disk_wait_ns(),
+                   ledger_.lateness_ns() + ledger_.lateness_ns() / 4});
+}
+// One slow write does not slow the rest of the run.
+void Context::note_write(int64_t ns) {
+  constexpr size_t remembered = 32;
+  writes_ns_.push_back(ns);
+  if (writes_ns_.size() > remembered) {
+    writes_ns_.pop_front();
+  }
+  write_ns_ = *std::max_element(writes_ns_.begin(), writes_ns_.end());
 }
 int64_t Context::disk_wait_ns() const {
   constexpr int64_t times = 4;
@@ -392,8 +422,8 @@ void Context::obey_interruption() {
 }
 
 void Context::transmit(const Bytes& bytes) {
-  refuse_harm(bytes);
   obey_interruption();
+  link_.send(bytes);
   constexpr size_t suspects_max = 64;
   if (shared_.since_last_reply.size() < suspects_max) {
     shared_.since_last_reply.push_back(bytes);
@@ -404,20 +434,16 @@ void Context::transmit(const Bytes& bytes) {
     std::copy_n(bytes.begin() + 6, from.size(), from.begin());
     shared_.negotiated[from] = true;
   }
-  ++shared_.frames_sent;
-  const int64_t at_ns = link_.now_ns();
-  log(true, at_ns, bytes);
-  if (shared_.tap) {
-    shared_.tap(true, at_ns, bytes);
+  if (get(bytes, F::mask_mcmd) == observer::mcmd::edit &&
+      get(bytes, F::command) == observer::command::mask) {
+    for (const auto& d : observer::mask_list(bytes).value_or(std::vector<observer::Directive>{})) {
+      shared_.listed.insert(d.mac);
+    }
   }
-  link_.send(bytes);
+  ++shared_.frames_sent;
 }
 
 void Context::take_in(ReceivedFrame frame) {
-  log(false, frame.at_ns, frame.bytes);
-  if (shared_.tap) {
-    shared_.tap(false, frame.at_ns, frame.bytes);
-  }
   if (observer::is_aoe(frame.bytes) && observer::is_reply(frame.bytes) &&
       shared_.neighbours.count({*get(frame.bytes, F::shelf), *get(frame.bytes, F::slot)}) == 0) {
     shared_.since_last_reply.clear();
@@ -458,8 +484,10 @@ bool Context::barrier() {
   Initiator& who = barrier_by_ != nullptr ? *barrier_by_ : *shared_.prober;
   const int64_t wait_ns = scaled(kBarrierWaitNs) / kBarrierAttempts;
   const std::vector<Bytes> suspects = shared_.since_last_reply;
+  std::vector<Bytes> asked;
   for (unsigned i = 0; i < kBarrierAttempts; ++i) {
     const Bytes request = who.send(observer::read_request(0, 1));
+    asked.push_back(request);
     bool alive = false;
     // Any reply to the asker is a sign of life: a target whose tags are wrong is not dead.
     const auto answered = [&] {
@@ -479,11 +507,38 @@ bool Context::barrier() {
       break;
     }
     if (alive) {
+      ledger_.settle_signs(asked);
       return true;
     }
   }
   shared_.since_last_reply = suspects;  // the barrier's own reads did not kill it
   return false;
+}
+
+void Context::measure_link(unsigned rounds) {
+  constexpr uint64_t together_max = 16;
+  const uint64_t together = std::clamp<uint64_t>(facts_.buffer_count / 2, 1, together_max);
+  for (unsigned i = 0; i < rounds; ++i) {
+    std::vector<Bytes> asked;
+    ledger_.measure(true);
+    for (uint64_t n = 0; n < together; ++n) {
+      asked.push_back(shared_.prober->send(observer::read_request(0, 1)));
+    }
+    shared_.prober->collect(together, patience_ns());
+    ledger_.measure(false);
+    for (const Bytes& request : asked) {
+      ledger_.settle(request, 1);
+    }
+  }
+}
+
+void Context::wait_for_latecomers() {
+  constexpr int64_t usual_ns = 50 * kNsPerMs;
+  try {
+    sleep(std::max(scaled(usual_ns), ledger_.lateness_max_ns() + ledger_.lateness_max_ns() / 4));
+  } catch (const TargetGone&) {
+    // nothing comes any more
+  }
 }
 
 void Context::measure_rtt() {
@@ -921,6 +976,7 @@ void Context::begin_case(std::string first_clause, Level level) {
   shared_.negotiated.clear();
   shared_.tags_sent.clear();
   shared_.harmless.clear();
+  ledger_.new_page();
 }
 
 void Context::run_undo() {

@@ -11,7 +11,8 @@
 #include <stdexcept>
 
 #include "conformance/cases/verdict.h"
-#include "conformance/links/link.h"
+#include "conformance/links/ledger.h"
+#include "conformance/links/tap.h"
 #include "conformance/observer/build.h"
 
 namespace conformance {
@@ -138,6 +139,10 @@ class Initiator {
   // the target lives when it is not. Throws what makes the case inconclusive when the target is
   // gone.
   Exchange ask(Frame frame);
+  // The same for what no case is about, and everything rests on: asked more often.
+  Exchange ask_firmly(Frame frame);
+  // Asked until something comes, and no proof of anything when nothing does.
+  void tell(Frame frame);
   // The same, but sent once only: for what must not be repeated.
   Exchange ask_once(Frame frame);
   // Sends and does not wait. Returns the bytes as they went out.
@@ -244,7 +249,7 @@ class Context {
   // --- Time. ---
   int64_t now_ns() { return link_.now_ns(); }
   int64_t rtt_ns() const { return rtt_ns_; }
-  // The longest that one write has taken so far, until its answer.
+  // The longest that one of the latest writes has taken, until its answer.
   int64_t write_ns() const { return write_ns_; }
   // How long an answer may be away that waits for a write.
   int64_t disk_wait_ns() const;
@@ -292,7 +297,6 @@ class Context {
     std::function<bool()> target_ended;  // its process is known to have ended
     std::function<void(End)> restart;    // end the target and start it again
     std::function<void(uint64_t buffers)> restart_with_buffers;
-    std::function<void(bool outgoing, int64_t at_ns, BytesView)> tap;  // every frame, both ways
     bool may_write = false;
     std::set<std::string> allowed;  // by --allow; the gate (links/gate.h) asks for nothing else
     // Sectors outside scratch, and what stands there: a write that leaves it so may go out.
@@ -301,11 +305,12 @@ class Context {
     std::deque<std::unique_ptr<Initiator>> initiators;
     std::unique_ptr<Initiator> prober;
     uint32_t tag = 0x00a0e001;
-    std::set<uint32_t> tags_sent;
+    std::set<uint32_t> tags_sent;  // in this case
+    // Addresses that went onto a mask or reserve list, to be taken off again unseen.
+    std::set<Mac> listed;
     std::set<std::pair<uint64_t, uint64_t>>
         neighbours;  // shelf and slot of other targets: not judged
     uint64_t frames_sent = 0;
-    uint64_t repeats = 0;  // requests that were sent again and answered then
     std::vector<Bytes>
         since_last_reply;  // frames that nothing has come back after: the suspects of a death
     std::map<Mac, bool> negotiated;  // who has sent command 0x23 in this case
@@ -318,7 +323,15 @@ class Context {
   FrameLog& frames() { return frames_; }
   void undoing(bool on) { undoing_ = on; }
   Shared& shared() { return shared_; }
+  links::Tap& tap() { return tap_; }
+  links::Ledger& ledger() { return ledger_; }
+  links::Guard& guard() { return guard_; }
   void measure_rtt();
+  // Asks a few questions together, each with a tag of its own: what the link loses, repeats and
+  // reorders, apart from any case.
+  void measure_link(unsigned rounds);
+  // Receives until what a link may still hold back has come.
+  void wait_for_latecomers();
   TargetFacts& facts() { return facts_; }
   // While it is on, an interruption does not end what is done, but what is put back has ten seconds
   // from then on: after that everything throws CaseEnd.
@@ -331,18 +344,24 @@ class Context {
   void take_in(links::ReceivedFrame frame);
   void transmit(const Bytes& bytes);
   void obey_interruption();
+  void note_write(int64_t ns);
   void refuse_harm(BytesView frame) const;
   bool is_harmless(BytesView frame, uint64_t sectors, uint64_t lba) const;
   std::vector<ShownFrame> evidence(const Exchange* x, const Marks& marks) const;
   void log(bool outgoing, int64_t at_ns, BytesView bytes);
   Verdict broken() const;
   std::vector<links::ReceivedFrame> inbox_;
-  links::Link& link_;
+  // What is sent passes the guard first, and what the tap sees is what goes over the link.
+  links::Tap tap_;
+  links::Ledger ledger_{tap_};
+  links::Guard guard_{ledger_};
+  links::Link& link_{guard_};
   TargetFacts& facts_;
   Scratch scratch_;
   Settings settings_;
   int64_t rtt_ns_ = 1'000'000;
-  int64_t write_ns_ = 0;
+  std::deque<int64_t> writes_ns_;  // the latest
+  int64_t write_ns_ = 0;           // the longest of them
   std::string clause_;
   Level level_ = Level::must;
   std::vector<Finding> findings_;

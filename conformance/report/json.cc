@@ -213,7 +213,16 @@ std::string to_json(const Report& r) {
   summary["total"] = r.cases.size();
   j["summary"] = summary;
   j["target"] = r.target_known ? target_json(r.target) : ordered_json(nullptr);
-  j["link"] = {{"frames_sent", r.frames_sent}, {"repeats", r.repeats}, {"rtt_us", r.rtt_us}};
+  j["link"] = {{"frames_sent", r.frames_sent},
+               {"repeats", r.link.lost},
+               {"rtt_us", r.rtt_us},
+               {"asked", r.link.asked},
+               {"late", r.link.late},
+               {"repeated", r.link.repeated},
+               {"doubled", r.link.doubled},
+               {"reordered", r.link.reordered},
+               {"not_taken", r.link.not_taken},
+               {"path_trouble", r.path_trouble}};
   j["baseline"] = {{"used", r.baseline_used}, {"surprises", ordered_json::array()}};
   for (const std::string& s : r.baseline_surprises) {
     j["baseline"]["surprises"].push_back(printable(s));

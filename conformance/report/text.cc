@@ -265,6 +265,18 @@ std::string family_table(const Report& r, bool colour) {
     for (const auto& [verdict, count] : table[family]) {
       sum += count;
     }
+    if (!r.path_trouble.empty()) {
+      out += "link: " + r.path_trouble + "\n";
+    }
+    if (r.link.interfered()) {
+      const auto again = std::count_if(r.cases.begin(), r.cases.end(),
+                                       [](const CaseResult& c) { return c.attempts > 1; });
+      out += fmt::format("link: of {} questions: {}; {} cases were asked again for it\n",
+                         r.link.asked, links::to_string(r.link), again);
+      if (r.link.repeated > 0) {
+        out += "link: answers came twice: target or link, from one end nobody can tell\n";
+      }
+    }
     out += fmt::format("{:<{}}  {:>5}", family, width, sum);
     for (const Verdict v : kVerdicts) {
       if (n.at(v) > 0) {
@@ -288,7 +300,7 @@ std::string counts_line(const Report& r, bool colour) {
   return fmt::format(
       "{} cases: {}. {} frames sent, {} requests had to be repeated, round trip {:.0f} us, {:.2f} "
       "s.\n",
-      r.cases.size(), line, r.frames_sent, r.repeats, r.rtt_us, r.duration_ms / 1000);
+      r.cases.size(), line, r.frames_sent, r.link.lost, r.rtt_us, r.duration_ms / 1000);
 }
 
 std::string failed_ids(const Report& r) {

@@ -101,6 +101,7 @@ CaseResult run_case(Context& t, const Case& c) {
   const int64_t start_ns = t.now_ns();
   result.started_ns = start_ns;
   t.begin_case(c.clauses.empty() ? std::string() : c.clauses.front(), c.level);
+  const uint64_t repeated_before = t.ledger().counts().repeated;
   const auto guarded = [&](const std::function<void()>& step) {
     try {
       step();
@@ -113,6 +114,8 @@ CaseResult run_case(Context& t, const Case& c) {
       result.interrupted = true;
       result.verdict = Verdict::inconclusive;
       result.reason = "interrupted";
+    } catch (const links::LinkError&) {
+      throw;
     } catch (const std::exception& e) {
       result.verdict = Verdict::error;
       result.reason = e.what();
@@ -122,12 +125,35 @@ CaseResult run_case(Context& t, const Case& c) {
     require_extensions(t, c);
     c.run(t);
   });
+  const auto has_ended = [&] { return t.shared().target_ended && t.shared().target_ended(); };
+  const bool ended = has_ended();
   t.set_uninterruptible(true);
   t.undoing(true);
-  guarded([&] { t.run_undo(); });
-  guarded([&] { t.reset_sessions(); });
+  // What goes wrong from here on is no part of what the case asked.
+  const auto undone = [&](const std::function<void()>& step) {
+    try {
+      step();
+    } catch (const CaseEnd& end) {
+      if (end.verdict != Verdict::skip) {  // what could not be done need not be undone
+        result.put_back_trouble = end.reason;
+      }
+    }
+  };
+  if (!ended) {
+    undone([&] { t.run_undo(); });
+    undone([&] { t.reset_sessions(); });
+    result.ended_putting_back = has_ended();
+  }
   t.set_uninterruptible(false);
   result.findings = t.take_findings();
+  if (!t.ledger().repeats() && t.ledger().counts().repeated > repeated_before) {
+    Finding twice;
+    twice.verdict = Verdict::info;
+    twice.clause = result.clauses.empty() ? "" : result.clauses.front();
+    twice.headline =
+        "an answer came twice: from one end nobody can tell whether target or link doubled it";
+    result.findings.insert(result.findings.begin(), std::move(twice));
+  }
   result.frames_omitted = t.frames().omitted();
   result.frames = t.frames().take();
   name_frames(result);
@@ -232,7 +258,7 @@ std::optional<std::string> learn_target(Context& t) {
 namespace {
 
 Bytes sector_at(Context& t, uint64_t lba) {
-  const Exchange x = t.a().ask(observer::read_request(lba, 1));
+  const Exchange x = t.a().ask_firmly(observer::read_request(lba, 1));
   if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
     throw CaseEnd(Verdict::inconclusive, fmt::format("sector {} cannot be read", lba));
   }
@@ -254,11 +280,11 @@ bool refuses_high_lba(Context& t, uint64_t lba) {
   for (uint8_t& b : other) {
     b = static_cast<uint8_t>(~b);
   }
-  t.a().ask(observer::write_request(lba | high_bit, other));
+  t.a().ask_firmly(observer::write_request(lba | high_bit, other));
   if (sector_at(t, lba) == before) {
     return true;
   }
-  t.a().ask(observer::write_request(lba, before));
+  t.a().ask_firmly(observer::write_request(lba, before));
   return false;
 }
 
@@ -269,9 +295,9 @@ bool reaches_high_lba(Context& t) {
     const Bytes low = sector_at(t, lba % kLba28End);
     const Bytes before = sector_at(t, lba);
     if (low != before) {
-      t.a().ask(observer::write_request(lba, low));
+      t.a().ask_firmly(observer::write_request(lba, low));
       const bool reached = sector_at(t, lba) == low;
-      t.a().ask(observer::write_request(lba, before));
+      t.a().ask_firmly(observer::write_request(lba, before));
       return reached;
     }
   }
@@ -279,6 +305,54 @@ bool reaches_high_lba(Context& t) {
 }
 
 }  // namespace
+
+PathMtu measure_path_mtu(Context& t) {
+  constexpr size_t ethernet_header = 14;
+  constexpr unsigned attempts = 4;
+  PathMtu path;
+  path.interface = t.link().mtu();
+  t.begin_case({}, Level::must);
+  const auto arrives = [&](const Frame& frame) {
+    for (unsigned i = 0; i < attempts; ++i) {
+      const Bytes request = t.a().send(frame);
+      const auto reply =
+          t.a().await_tag(static_cast<uint32_t>(*get(request, F::tag)), t.patience_ns());
+      t.ledger().settle(request, attempts);
+      if (reply) {
+        return true;
+      }
+    }
+    return false;
+  };
+  // The largest between a value that is known to work and one that is not.
+  const auto largest = [](size_t works, size_t fails, const std::function<bool(size_t)>& test) {
+    while (fails - works > 1) {
+      const size_t middle = works + (fails - works) / 2;
+      (test(middle) ? works : fails) = middle;
+    }
+    return works;
+  };
+  const auto out = [&](size_t mtu) {
+    Frame frame = observer::config_request(observer::ccmd::read);
+    frame.grow(mtu + ethernet_header);
+    return arrives(frame);
+  };
+  constexpr size_t least = observer::kMinFrameBytes - ethernet_header;
+  path.out = out(path.interface) ? path.interface : largest(least, path.interface, out);
+  if (path.out < path.interface && !t.barrier()) {
+    path.out = path.interface;  // it does not answer at all any more: nothing was measured
+  }
+  const auto in = [&](size_t sectors) {
+    return arrives(observer::read_request(0, static_cast<uint8_t>(sectors)));
+  };
+  const size_t claimed = t.sectors_max();
+  if (claimed > 0 && in(1)) {
+    path.sectors = claimed == 1 || in(claimed) ? claimed : largest(1, claimed, in);
+    path.in =
+        path.sectors == claimed ? path.interface : observer::at::ata_data - ethernet_header + path.sectors * observer::kSectorBytes;
+  }
+  return path;
+}
 
 void learn_disk(Context& t) {
   t.begin_case({}, Level::must);
@@ -288,7 +362,7 @@ void learn_disk(Context& t) {
   try {
     constexpr int samples = 3;
     for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
-      t.a().ask(observer::write_request(lba, sector_at(t, lba)));
+      t.a().ask_firmly(observer::write_request(lba, sector_at(t, lba)));
     }
     t.shared().keeps_lba48 = lba < kLba28End ? refuses_high_lba(t, lba) : reaches_high_lba(t);
   } catch (const CaseEnd&) {
@@ -300,13 +374,13 @@ void learn_disk(Context& t) {
 void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
   t.begin_case({}, Level::must);
   if (config) {
-    const Exchange x = t.a().ask(observer::config_request(observer::ccmd::read));
+    const Exchange x = t.a().ask_firmly(observer::config_request(observer::ccmd::read));
     if (seen::no_error(x)) {
       config_ = observer::config_string(*x.reply);
     }
   }
   if (lists) {
-    const Exchange mask = t.a().ask(observer::mask_request(observer::mcmd::read));
+    const Exchange mask = t.a().ask_firmly(observer::mask_request(observer::mcmd::read));
     if (seen::no_error(mask)) {
       if (const auto list = observer::mask_list(*mask.reply)) {
         mask_.emplace();
@@ -315,14 +389,14 @@ void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
         }
       }
     }
-    const Exchange reserve = t.a().ask(observer::reserve_request(observer::rcmd::read));
+    const Exchange reserve = t.a().ask_firmly(observer::reserve_request(observer::rcmd::read));
     if (seen::no_error(reserve)) {
       reserved_ = observer::reserve_list(*reserve.reply);
     }
   }
   if (scratch) {
     for (uint64_t i = 0; i < t.scratch().count; ++i) {
-      const Exchange x = t.a().ask(observer::read_request(t.scratch().lba + i, 1));
+      const Exchange x = t.a().ask_firmly(observer::read_request(t.scratch().lba + i, 1));
       if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
         throw CaseEnd(Verdict::inconclusive,
                       fmt::format("scratch sector {} cannot be read: nothing may be written",
@@ -331,6 +405,10 @@ void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
       sectors_.push_back(x.data());
     }
   }
+}
+
+bool TargetState::had_on_mask(const Mac& mac) const {
+  return mask_ && std::find(mask_->begin(), mask_->end(), mac) != mask_->end();
 }
 
 std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
@@ -354,20 +432,20 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   if (reserved_) {
     step("the reserve list", [&] {
       const auto now = [&] {
-        const Exchange x = t.a().ask(observer::reserve_request(observer::rcmd::read));
+        const Exchange x = t.a().ask_firmly(observer::reserve_request(observer::rcmd::read));
         return x.answered() ? observer::reserve_list(*x.reply) : std::nullopt;
       };
       if (now() == reserved_) {
         return true;
       }
-      t.a().ask(observer::reserve_request(observer::rcmd::force_set, *reserved_));
+      t.a().ask_firmly(observer::reserve_request(observer::rcmd::force_set, *reserved_));
       return now() == reserved_;
     });
   }
   if (mask_) {
     step("the MAC mask list", [&] {
       const auto now = [&]() -> std::optional<std::vector<Mac>> {
-        const Exchange x = t.a().ask(observer::mask_request(observer::mcmd::read));
+        const Exchange x = t.a().ask_firmly(observer::mask_request(observer::mcmd::read));
         if (!x.answered()) {
           return std::nullopt;
         }
@@ -399,7 +477,7 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
         }
         constexpr size_t edits_max = 120;
         edits.resize(std::min(edits.size(), edits_max));
-        t.a().ask(observer::mask_request(observer::mcmd::edit, edits));
+        t.a().ask_firmly(observer::mask_request(observer::mcmd::edit, edits));
       }
       return now() == wanted;
     });
@@ -407,13 +485,13 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   if (config_) {
     step("the config string", [&] {
       const auto now = [&] {
-        const Exchange x = t.a().ask(observer::config_request(observer::ccmd::read));
+        const Exchange x = t.a().ask_firmly(observer::config_request(observer::ccmd::read));
         return x.answered() ? observer::config_string(*x.reply) : std::nullopt;
       };
       if (now() == config_) {
         return true;
       }
-      t.a().ask(observer::config_request(observer::ccmd::force_set, BytesView(*config_)));
+      t.a().ask_firmly(observer::config_request(observer::ccmd::force_set, BytesView(*config_)));
       return now() == config_;
     });
   }
@@ -421,12 +499,13 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
     step("the scratch sectors", [&] {
       for (size_t i = 0; i < sectors_.size(); ++i) {
         const auto read = [&] {
-          return t.a().ask(observer::read_request(t.scratch().lba + i, 1)).data() == sectors_[i];
+          return t.a().ask_firmly(observer::read_request(t.scratch().lba + i, 1)).data() ==
+                 sectors_[i];
         };
         if (read()) {
           continue;
         }
-        t.a().ask(observer::write_request(t.scratch().lba + i, sectors_[i]));
+        t.a().ask_firmly(observer::write_request(t.scratch().lba + i, sectors_[i]));
         if (!read()) {
           return false;
         }

@@ -2,6 +2,8 @@
 // One case against one target: from the Context's exceptions and findings to a verdict. Knows
 // nothing of order, reports or options.
 
+#include <algorithm>
+
 #include "conformance/cases/registry.h"
 
 namespace conformance {
@@ -23,6 +25,10 @@ struct CaseResult {
   std::string known;   // the baseline's reason, when this verdict is expected
   bool interrupted = false;
   std::vector<Verdict> repetitions;  // where it ran more than once: what each came to
+  unsigned attempts = 1;     // how often it was asked, with fresh tags, until the link let it be
+  std::string link_trouble;  // what the link did meanwhile, when it was asked more than once
+  std::string put_back_trouble;     // what went wrong when it was undone; no part of its verdict
+  bool ended_putting_back = false;  // the target died of being put back
 };
 
 // Runs the case and undoes what it did. Never throws but for programmers' errors.
@@ -40,6 +46,17 @@ struct Found {
 };
 std::vector<Found> discover(Context& context, uint16_t shelf = 0xffff, uint8_t slot = 0xff);
 
+// What the link carries each way, bytes after the Ethernet header, against what the interface and
+// the target's limit say. Only reads.
+struct PathMtu {
+  size_t interface = 0;
+  size_t out = 0;        // towards the target: the longest request that is answered
+  size_t in = 0;         // from it: the longest reply that arrives; 0: it answers no read
+  uint64_t sectors = 0;  // the most sectors of a read that arrive, up to what fits both claims
+  size_t carried() const { return in == 0 ? out : std::min(out, in); }
+};
+PathMtu measure_path_mtu(Context& context);
+
 // How long a write takes, and whether a 48-bit write may come down on its low 28 bits. Writes to a
 // scratch sector, which must have been saved, and puts it back.
 void learn_disk(Context& t);
@@ -52,6 +69,10 @@ class TargetState {
   // Puts back what differs. Returns what could not be put back.
   std::vector<std::string> restore(Context& context, bool with_scratch);
   const std::vector<Bytes>& saved_scratch() const { return sectors_; }
+  bool had_on_mask(const observer::Mac& mac) const;
+  std::vector<observer::Mac> reserved() const {
+    return reserved_.value_or(std::vector<observer::Mac>{});
+  }
 
  private:
   std::optional<Bytes> config_;

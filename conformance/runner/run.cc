@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "conformance/runner/footing.h"
 #include "conformance/runner/selection.h"
 
 namespace conformance {
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kJumboMtu = 9000;
 const char* const kLeftAsFound = "run.target-left-as-found";
+const char* const kPuttingBack = "run.putting-back";
 
 bool needs(const Case& c, Need need) {
   return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
@@ -35,6 +37,10 @@ CaseResult not_run(const Case& c, Verdict verdict, std::string reason) {
   return result;
 }
 
+bool is_bad(Verdict v) {
+  return v == Verdict::fail || v == Verdict::warn;
+}
+
 std::string quote_shell(const std::string& text) {
   return "'" + text + "'";
 }
@@ -51,11 +57,11 @@ class Run {
     shared.interrupted = config.interrupted;
     shared.restart = config.restart;
     shared.restart_with_buffers = config.restart_with_buffers;
-    shared.tap = [this](bool, int64_t at_ns, BytesView bytes) {
+    context_.tap().watch([this](bool, int64_t at_ns, BytesView bytes) {
       if (capture_) {
         capture_->frame(at_ns, bytes);
       }
-    };
+    });
     report_.link_name = link.name();
     report_.mtu = link.mtu();
     report_.started_ns = link.now_ns();
@@ -94,7 +100,7 @@ class Run {
     return {config.time_scale, static_cast<bool>(config.restart)};
   }
 
-  bool runs(const Case* c) const { return !gated(*c, config_, link_.mtu()); }
+  bool runs(const Case* c) { return !gated(*c, config_, context_.link().mtu()); }
 
   std::string begin_capture(const std::string& name) {
     return capture_ ? capture_->begin(name) : std::string();
@@ -191,6 +197,16 @@ class Run {
     context_.shared().may_write = writes_;
     changes_ = any_needs(running, Need::config) || any_needs(running, Need::lockout);
     try {
+      footing_.learn();
+      context_.measure_link(8);
+      const PathMtu path = measure_path_mtu(context_);
+      if (path.carried() < path.interface) {
+        context_.guard().narrow(path.carried());
+        report_.path_trouble = fmt::format(
+            "the interface says an MTU of {}, the path carries {} towards the target and {} back: "
+            "all is asked within that (compare `ip link` on both sides and the switch between)",
+            path.interface, path.out, path.in);
+      }
       state_.save(context_, true, true, writes_);
       if (writes_) {
         learn_disk(context_);
@@ -206,7 +222,7 @@ class Run {
   void run_cases() {
     for (next_ = 0; next_ < config_.cases.size(); ++next_) {
       const Case& c = *config_.cases[next_];
-      if (const auto why = gated(c, config_, link_.mtu())) {
+      if (const auto why = gated(c, config_, context_.link().mtu())) {
         add(not_run(c, Verdict::skip, *why));
         continue;
       }
@@ -231,7 +247,7 @@ class Run {
     }
   }
 
-  // False when the target is dead and stays so.
+  // False when nothing more can be asked of the target.
   bool run_one(const Case& c) {
     if (config_.on_begin) {
       config_.on_begin(next_ + 1, config_.cases.size(), c);
@@ -241,7 +257,8 @@ class Run {
         begin_capture(repetition == 1 ? c.id : fmt::format("{}.again-{}", c.id, repetition));
     // since_last_reply stays: what went out before this case, and killed the target, is a suspect
     // too.
-    CaseResult result = run_case(context_, c);
+    Footing::State footing = Footing::State::sound;
+    CaseResult result = confirmed(c, footing);
     result.capture = capture;
     result.target_said = config_.what_it_said ? config_.what_it_said() : std::string();
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
@@ -256,34 +273,113 @@ class Run {
       ++next_;
       throw Interrupted();
     }
-    const bool put_back = needs(c, Need::config) || needs(c, Need::lockout) || c.hostile;
-    const bool doubtful = result.verdict == Verdict::inconclusive ||
-                          result.verdict == Verdict::fail || result.verdict == Verdict::error;
-    std::vector<Bytes> suspects = context_.shared().since_last_reply;
-    bool alive = true;
-    context_.set_uninterruptible(true);
-    // A process that we know has ended need not be waited for.
-    const bool ended = config_.how_it_ended && !config_.how_it_ended().empty();
-    if (put_back && !ended) {
-      state_.restore(context_, false);
+    const bool in_putting_back = result.ended_putting_back;
+    if ((footing == Footing::State::ended || footing == Footing::State::silent) &&
+        !in_putting_back) {
+      bury(result, c.hostile);
     }
-    if (ended) {
-      alive = false;
-    } else if (c.hostile || doubtful) {
-      context_.begin_case({}, Level::must);
-      alive = context_.barrier();
+    if (in_putting_back || (!result.put_back_trouble.empty() && footing == Footing::State::sound &&
+                            !context_.ledger().counts().interfered())) {
+      note_putting_back(result);
     }
-    context_.set_uninterruptible(false);
-    if (!alive) {
-      bury(result, c.hostile, suspects);
-    }
+    const std::string id = result.id;
     add(std::move(result));
-    return alive || revive();
+    switch (footing) {
+      case Footing::State::sound:
+        return true;
+      case Footing::State::ended:
+      case Footing::State::silent:
+        if (last_death_.empty() || in_putting_back) {
+          last_death_ = fmt::format("the target died while what {} had changed was put back", id);
+        }
+        return revive();
+      case Footing::State::locked_out:
+        last_death_ = fmt::format(
+            "{} locked the suite's own addresses out ({}), and that could not "
+            "be put right",
+            id, footing_.what());
+        return revive();
+    }
+    return true;
   }
 
-  void bury(CaseResult& result, bool hostile, const std::vector<Bytes>& suspects) {
+  // A verdict that a bad link can bring about stands only when the link is out of the question: the
+  // case is asked again, with fresh tags, until it comes out good, or until the chance that the
+  // link did it each time is gone.
+  CaseResult confirmed(const Case& c, Footing::State& footing) {
+    constexpr unsigned attempts_max = 12;
+    constexpr double doubt_max = 1e-4;
+    constexpr unsigned attempts_min = 3;
+    constexpr int64_t time_max_ns = 30 * links::kNsPerSecond;
+    const int64_t began_ns = link_.now_ns();
+    double doubt = 1;
+    std::string seen;
+    for (unsigned attempt = 1;; ++attempt) {
+      const links::LinkCounts before = context_.ledger().counts();
+      CaseResult result = run_case(context_, c);
+      result.attempts = attempt;
+      if (result.interrupted) {
+        return result;
+      }
+      const bool bad = is_bad(result.verdict);
+      const bool good_enough = !bad && result.verdict != Verdict::inconclusive;
+      bool silence = false;
+      double chance = 0;
+      bool disorder = false;
+      if (!good_enough) {
+        context_.wait_for_latecomers();
+        silence = context_.ledger().unanswered() > 0;
+        chance = context_.ledger().chance_of_silence();
+        const links::Ledger& ledger = context_.ledger();
+        disorder = (ledger.disorders() && ledger.rests_on_order()) ||
+                   (ledger.repeats() && ledger.reused_tag());
+      }
+      footing = footing_.regain(c, result);
+      const links::LinkCounts met = context_.ledger().counts() - before;
+      const bool lapsed = footing_.lapsed();
+      result.duration_ms = static_cast<double>(link_.now_ns() - began_ns) / links::kNsPerMs;
+      result.started_ns = began_ns;
+      if (footing != Footing::State::sound || good_enough) {
+        if (attempt > 1 && good_enough) {
+          result.link_trouble = seen;
+        }
+        return result;
+      }
+      const bool interfered = met.interfered() || lapsed || disorder;
+      if (!bad && !interfered && !silence) {
+        return result;  // inconclusive by itself
+      }
+      if (bad && !interfered) {
+        doubt *= silence ? chance : 0;
+        if (doubt < doubt_max) {
+          return result;
+        }
+      }
+      const std::string what = lapsed             ? "for a while the suite was not served"
+                               : met.interfered() ? to_string(met)
+                               : disorder ? "it makes answers late, double, or overtake each other"
+                                          : fmt::format("of 100 questions it loses {:.1f}",
+                                                        100 * context_.ledger().loss());
+      seen = what;
+      if (attempt == attempts_max ||
+          (attempt >= attempts_min && link_.now_ns() - began_ns > time_max_ns)) {
+        const std::string headline = result.reason;
+        result.verdict = Verdict::inconclusive;
+        result.reason = fmt::format("the link interfered each of {} times (the last: {}); seen: {}",
+                                    attempt, what, headline);
+        result.link_trouble = what;
+        for (Finding& f : result.findings) {
+          f.verdict = is_bad(f.verdict) ? Verdict::inconclusive : f.verdict;
+        }
+        return result;
+      }
+    }
+  }
+
+  void bury(CaseResult& result, bool hostile) {
     const std::string end = config_.how_it_ended ? config_.how_it_ended() : std::string();
-    const std::string how = end.empty() ? "does not answer any more" : end;
+    const std::string how = end.empty() ? "answers nobody any more" : end;
+    const std::vector<Bytes>& suspects = footing_.suspects();
     // Out of nothing, a target may have been switched off; a hostile frame, or an end that we saw,
     // is its own fault.
     const bool guilty = hostile || !end.empty();
@@ -305,13 +401,33 @@ class Run {
     last_death_ = fmt::format("the target died in {}: it {}", result.id, how);
   }
 
+  // What went wrong when a case was undone is not what the case asked: it is told by itself.
+  void note_putting_back(const CaseResult& result) {
+    const std::string end = config_.how_it_ended ? config_.how_it_ended() : std::string();
+    Finding f;
+    f.verdict = result.ended_putting_back ? Verdict::fail : Verdict::warn;
+    f.headline = result.ended_putting_back
+                     ? fmt::format("the target died while what {} had changed was put back: it {}",
+                                   result.id, end.empty() ? "answers nobody any more" : end)
+                     : fmt::format("after {}: {}", result.id, result.put_back_trouble);
+    f.expected = "requests that undo what the case changed are served";
+    f.got = result.ended_putting_back ? end : result.put_back_trouble;
+    if (!footing_.suspects().empty() && result.ended_putting_back) {
+      f.frames.push_back({FrameRole::request, footing_.suspects().front(), {}, 0, 1});
+    }
+    putting_back_.push_back(std::move(f));
+  }
+
   bool revive() {
     if (config_.restart) {
       try {
         context_.begin_case({}, Level::must);
         context_.restart_target(Context::End::crash);
-        state_.restore(context_, false);
-        return true;
+        CaseResult unused;
+        if (footing_.regain(unused) == Footing::State::sound) {
+          return true;
+        }
+        last_death_ += ", and a restart does not help";
       } catch (const CaseEnd&) {
         last_death_ += ", and does not come back";
       }
@@ -337,7 +453,7 @@ class Run {
 
   void give_up_rest(size_t from, Verdict verdict, const std::string& why) {
     for (size_t i = from; i < config_.cases.size(); ++i) {
-      const auto gate = gated(*config_.cases[i], config_, link_.mtu());
+      const auto gate = gated(*config_.cases[i], config_, context_.link().mtu());
       add(gate ? not_run(*config_.cases[i], Verdict::skip, *gate)
                : not_run(*config_.cases[i], verdict, why));
     }
@@ -347,6 +463,20 @@ class Run {
   // The last liveness probe, and the check that the target is left as it was found.
   void finish() {
     if (report_.target_known) {
+      if (!putting_back_.empty()) {
+        CaseResult result;
+        result.id = kPuttingBack;
+        result.level = Level::must;
+        result.started_ns = link_.now_ns();
+        for (Finding& f : putting_back_) {
+          if (result.verdict != Verdict::fail) {
+            result.verdict = f.verdict;
+            result.reason = f.headline;
+          }
+          result.findings.push_back(std::move(f));
+        }
+        add(std::move(result));
+      }
       context_.set_uninterruptible(true);
       begin_capture("run.end");
       CaseResult result;
@@ -369,10 +499,7 @@ class Run {
           report_.trouble = "the target does not answer at the end of the run";
         }
       } else {
-        std::string what;
-        for (const std::string& w : state_.restore(context_, writes_)) {
-          what += (what.empty() ? "" : ", ") + w;
-        }
+        std::string what = put_back_for_good();
         if (!what.empty()) {
           result.verdict = Verdict::fail;
           result.reason = "the target could not be left as it was found: " + what;
@@ -384,6 +511,30 @@ class Run {
     }
   }
 
+  // Puts back, and looks again when all that the link may still hold has come: late copies of our
+  // own requests may undo it.
+  std::string put_back_for_good() {
+    std::string what;
+    constexpr int rounds = 4;
+    for (int i = 0; i < rounds; ++i) {
+      const links::LinkCounts before = context_.ledger().counts();
+      what.clear();
+      for (const std::string& w : state_.restore(context_, writes_)) {
+        what += (what.empty() ? "" : ", ") + w;
+      }
+      const bool bad_link =
+          before.interfered() || context_.ledger().repeats() || context_.ledger().disorders();
+      if (!bad_link && what.empty()) {
+        break;
+      }
+      context_.wait_for_latecomers();
+      if (what.empty() && i > 0 && !(context_.ledger().counts() - before).interfered()) {
+        break;
+      }
+    }
+    return what;
+  }
+
   void count() {
     hear_target();
     if (capture_) {
@@ -391,7 +542,8 @@ class Run {
       report_.capture_trouble = capture_->trouble();
     }
     report_.frames_sent = context_.shared().frames_sent;
-    report_.repeats = context_.shared().repeats;
+    report_.link = context_.ledger().counts();
+    report_.loss = context_.ledger().loss();
     report_.rtt_us = static_cast<double>(context_.rtt_ns()) / links::kNsPerUs;
     report_.duration_ms =
         static_cast<double>(link_.now_ns() - report_.started_ns) / links::kNsPerMs;
@@ -409,6 +561,8 @@ class Run {
   Report report_;
   Context context_;
   TargetState state_;
+  Footing footing_{context_, state_, config_};
+  std::vector<Finding> putting_back_;
   std::unique_ptr<Capture> capture_;
   size_t next_ = 0;
   std::map<std::string, size_t> begun_;  // how often each case was

@@ -400,7 +400,9 @@ void register_counts(Registry& r) {
          .clauses = {"ATA-LIMIT"},
          .fails_on = {"ata-over-limit-truncated", "ata-over-limit-silent"},
          .run = [](Context& c) {
-           for (unsigned n = c.sectors_max() + 1U; n <= 255; ++n) {
+           // The target's own limit: between the link's and that nothing need be refused.
+           const uint64_t limit = std::max<uint64_t>(c.sectors_max(), c.target().max_sectors());
+           for (auto n = static_cast<unsigned>(limit) + 1U; n <= 255; ++n) {
              const Exchange x = c.a().ask(read_request(0, static_cast<uint8_t>(n)));
              c.judge(x,
                      Outcomes()

@@ -185,6 +185,15 @@ void register_reading(Registry& r) {
             const uint64_t said = config.field(F::cfg_sector_count);
             const uint64_t n = std::min<uint64_t>(said == 0 ? 2 : said, t.target().sectors);
             const uint64_t room = (t.frame_max() - observer::at::ata_data) / observer::kSectorBytes;
+            // The target's side may carry jumbo frames where ours does not.
+            constexpr uint64_t jumbo_room = 17;
+            if (n > room && n <= jumbo_room) {
+              t.info(
+                  fmt::format("{} sectors are advertised; a frame of this link holds {}: the "
+                              "two ends' MTUs may differ",
+                              n, room));
+              return;
+            }
             if (n > room) {
               t.warn(
                   fmt::format("{} sectors are advertised; a frame of this link holds {}", n, room),

@@ -1,0 +1,208 @@
+// The ground that the next case stands on.
+
+#include "conformance/runner/footing.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace conformance {
+
+using observer::get;
+
+namespace {
+constexpr size_t kAskers = 3;  // those that cases ask from, but for a few
+// A link that was cut, or a target that paused, is waited for.
+constexpr int64_t kReturnWaitNs = 10 * links::kNsPerSecond;
+
+bool needs(const Case& c, Need need) {
+  return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
+}
+}  // namespace
+
+bool Footing::has_ended() const {
+  return config_.how_it_ended && !config_.how_it_ended().empty();
+}
+
+// A read, asked until it is answered; a target that reads badly serves, too.
+Footing::Service Footing::ask(Initiator& who, unsigned attempts) {
+  int64_t wait_ns = t_.patience_ns();
+  for (unsigned i = 0; i < attempts; ++i) {
+    const Bytes request = who.send(observer::read_request(0, 1));
+    const auto reply = who.await_tag(static_cast<uint32_t>(*get(request, F::tag)), wait_ns);
+    t_.ledger().settle(request, attempts);
+    if (reply) {
+      return get(reply->bytes, F::flag_error) == 1 &&
+                     get(reply->bytes, F::error) == observer::aoe_error::reserved
+                 ? Service::refused
+                 : Service::served;
+    }
+    wait_ns *= 2;
+  }
+  return Service::silence;
+}
+
+void Footing::learn() {
+  t_.begin_case({}, Level::must);
+  served_.clear();
+  for (size_t i = 0; i < kAskers; ++i) {
+    if (ask(t_.initiator(i)) == Service::served) {
+      served_.insert(t_.initiator(i).mac());
+    }
+  }
+}
+
+std::vector<Initiator*> Footing::shut_out() {
+  std::vector<Initiator*> out;
+  for (const auto& initiator : t_.shared().initiators) {
+    if (served_.count(initiator->mac()) != 0 && ask(*initiator) != Service::served) {
+      out.push_back(initiator.get());
+    }
+  }
+  return out;
+}
+
+// Entries are deleted by those who are admitted, each itself last, without reading the list first:
+// it cannot be read by whom it shuts out.
+bool Footing::put_right_unseen() {
+  std::vector<Mac> askers;
+  for (const auto& initiator : t_.shared().initiators) {
+    askers.push_back(initiator->mac());
+  }
+  askers.push_back(t_.prober_mac());
+  const std::vector<Mac> listed(t_.shared().listed.begin(), t_.shared().listed.end());
+  askers.insert(askers.end(), listed.begin(), listed.end());
+  constexpr size_t askers_max = 300;
+  askers.resize(std::min(askers.size(), askers_max));
+  for (const Mac& mac : askers) {
+    Initiator who(t_, mac);
+    constexpr unsigned quickly = 2;
+    if (has_ended()) {
+      return false;
+    }
+    if (ask(who, quickly) == Service::silence) {
+      continue;
+    }
+    std::vector<observer::Directive> edits;
+    for (const Mac& entry : listed) {
+      if (entry != mac && !state_.had_on_mask(entry)) {
+        edits.push_back({0, observer::dcmd::del, entry});
+      }
+    }
+    if (!state_.had_on_mask(mac)) {
+      edits.push_back({0, observer::dcmd::del, mac});
+    }
+    constexpr size_t edits_max = 100;
+    for (size_t at = 0; at < edits.size(); at += edits_max) {
+      const auto from = edits.begin() + static_cast<std::ptrdiff_t>(at);
+      const auto to =
+          edits.begin() + static_cast<std::ptrdiff_t>(std::min(edits.size(), at + edits_max));
+      who.tell(observer::mask_request(observer::mcmd::edit, {from, to}));
+    }
+    who.tell(observer::reserve_request(observer::rcmd::force_set, state_.reserved()));
+    if (!has_ended() && t_.barrier() && shut_out().empty()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Footing::await_return() {
+  const int64_t until_ns = t_.now_ns() + t_.scaled(kReturnWaitNs);
+  while (t_.now_ns() < until_ns && !has_ended()) {
+    if (t_.barrier()) {
+      lapsed_ = true;
+      return true;
+    }
+  }
+  return false;
+}
+
+void Footing::restore(CaseResult& result) {
+  constexpr int rounds = 3;  // a bad link may take some of the questions
+  std::vector<std::string> left;
+  for (int i = 0; i < rounds; ++i) {
+    left = state_.restore(t_, false);
+    if (left.empty() || has_ended()) {
+      break;
+    }
+  }
+  result.ended_putting_back = has_ended();
+  for (const std::string& what : left) {
+    result.put_back_trouble += (result.put_back_trouble.empty() ? "" : ", ") + what;
+  }
+  if (!left.empty()) {
+    result.put_back_trouble += " could not be put back";
+  }
+}
+
+Footing::State Footing::look(CaseResult& result, bool changes, bool lists, bool everybody) {
+  t_.begin_case({}, Level::must);
+  if (!t_.barrier()) {
+    const bool shut = lists && !has_ended() && put_right_unseen();
+    if (!shut && !await_return()) {
+      return has_ended() ? State::ended : State::silent;
+    }
+  }
+  if (changes) {
+    restore(result);
+  }
+  if (has_ended()) {
+    return State::ended;
+  }
+  if (!everybody || shut_out().empty()) {
+    return State::sound;
+  }
+  // Where lists were edited at all, a late copy of an edit of ours may have done it, too.
+  if (config_.allowed.count("lockout") != 0 && put_right_unseen()) {
+    if (lists) {
+      result.put_back_trouble =
+          "the lists could not be put back by reading them: entries were "
+          "deleted unseen";
+    } else {
+      lapsed_ = true;
+    }
+    return State::sound;
+  }
+  what_.clear();
+  for (const Initiator* who : shut_out()) {
+    what_ += (what_.empty() ? "" : ", ") + observer::to_string(who->mac());
+  }
+  return what_.empty() ? State::sound : State::locked_out;
+}
+
+Footing::State Footing::regain(const Case& c, CaseResult& result) {
+  lapsed_ = false;
+  suspects_ = t_.shared().since_last_reply;
+  if (has_ended()) {
+    return State::ended;
+  }
+  const bool lists = needs(c, Need::lockout);
+  const bool changes = lists || needs(c, Need::config) || c.hostile;
+  const bool doubtful = result.verdict == Verdict::inconclusive ||
+                        result.verdict == Verdict::fail || result.verdict == Verdict::error;
+  if (!changes && !doubtful) {
+    return State::sound;
+  }
+  t_.set_uninterruptible(true);
+  State state = State::silent;
+  try {
+    state = look(result, changes, lists, lists || doubtful);
+  } catch (const CaseEnd& end) {
+    result.put_back_trouble = end.reason;
+    state = has_ended() ? State::ended : State::silent;
+  }
+  t_.set_uninterruptible(false);
+  return state;
+}
+
+Footing::State Footing::regain(CaseResult& result) {
+  lapsed_ = false;
+  try {
+    return look(result, true, true, true);
+  } catch (const CaseEnd&) {
+    return has_ended() ? State::ended : State::silent;
+  }
+}
+
+}  // namespace conformance
