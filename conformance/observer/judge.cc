@@ -12,8 +12,9 @@ namespace {
 using Kind = Candidate::Kind;
 
 constexpr std::uint32_t kIdentifyBytes = 512;
-constexpr std::uint32_t kArgumentBytesMax = 2'200;  // 255 directives of 8 bytes, and to spare
-constexpr std::uint32_t kSectorsWhenZero = 2;       // a sector count of 0 in a config reply
+// A table may fill a jumbo frame. What is longer is not kept, and nothing is said of its reply.
+constexpr std::uint32_t kArgumentBytesMax = 9'216;
+constexpr std::uint32_t kSectorsWhenZero = 2;  // a sector count of 0 in a config reply
 constexpr std::uint32_t kCrcBytes = 4;
 constexpr std::uint8_t kAtaFlagsReserved = 0xAC;
 constexpr std::uint32_t kListedMax = 256;
@@ -245,8 +246,10 @@ void Judge::for_each_target(const Request& request, Visit&& visit) {
 }
 
 void Judge::keep_argument(const AoeFrame& frame, Request& request) {
-  const std::uint32_t end =
-      std::min({request.argument_bytes, frame.length, kAoeHeaderEnd + kArgumentBytesMax});
+  if (request.argument_bytes > kAoeHeaderEnd + kArgumentBytesMax) {
+    return;
+  }
+  const std::uint32_t end = std::min(request.argument_bytes, frame.length);
   Argument& argument = arguments_[next_argument_];
   argument.frame = request.first_frame;
   argument.new_probe = argument.sure_probe = false;

@@ -1,5 +1,6 @@
 #include "conformance/observer/judge.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -679,6 +680,25 @@ TEST(Judge, SaysNothingOfARunThatIsInOrder) {
   });
   EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
   EXPECT_EQ(verdicts.counters.sectors_checked, 1U);
+}
+
+TEST(Judge, ComparesATableThatFillsAJumboFrameAndSaysNothingOfALongerOne) {
+  for (const std::size_t names : {100U, 740U, 2000U}) {
+    for (const bool changed : {false, true}) {
+      std::string asked;
+      for (std::size_t i = 0; i < names; ++i) {
+        asked += fmt::format("unknown{:04}", i) + std::string(1, '\0');
+      }
+      asked += "reset";
+      std::string told = asked;
+      told.replace(told.size() - 5, 5, changed ? "RESEX" : "RESET");
+      const Verdicts verdicts = judge([&](Scene& s) {
+        s.add(table(request(kAlice, kCommandExtensions, 1), asked))
+            .add(table(reply(kAlice, kCommandExtensions, 1), told));
+      });
+      EXPECT_EQ(verdicts.counts.empty(), !changed || names == 2000) << names << " " << changed;
+    }
+  }
 }
 
 TEST(Judge, AcceptsEitherValueWhileAWriteIsInFlight) {
