@@ -445,7 +445,9 @@ TEST(WriteBehind, LostPagesThatFillTheMemoryStopNobody) {
 class Random : public ::testing::TestWithParam<std::tuple<bool, std::uint32_t, bool>> {};
 
 TEST_P(Random, WhatWasAcknowledgedIsRead) {
-  const auto [write_behind, pages, fails] = GetParam();
+  const bool write_behind = std::get<0>(GetParam());
+  const std::uint32_t pages = std::get<1>(GetParam());
+  const bool fails = std::get<2>(GetParam());
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed * 977 + pages);
