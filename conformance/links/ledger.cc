@@ -16,6 +16,8 @@ using observer::F;
 using observer::get;
 
 namespace {
+constexpr uint64_t kEveryShelf = 0xffff;
+constexpr uint64_t kEverySlot = 0xff;
 
 // After so many questions without another late answer, lateness is forgotten: one slow moment does
 // not slow the rest of a run.
@@ -90,6 +92,7 @@ void Ledger::send(BytesView frame) {
     Key key{mac_at(frame, 6), static_cast<uint32_t>(*get(frame, F::tag)),
             static_cast<uint8_t>(*get(frame, F::command))};
     note_question(key, now_ns());
+    page_[key].to_all = get(frame, F::shelf) == kEveryShelf || get(frame, F::slot) == kEverySlot;
     const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
     if (key.command == observer::command::ata && observer::is_ata_read(ata)) {
       for (const auto& entry : observer::coalesced_tail(frame)) {
@@ -130,6 +133,14 @@ bool Ledger::take(const ReceivedFrame& frame) {
   }
   Question& q = it->second;
   const size_t hash = hash_of(frame.bytes);
+  if (q.to_all && !old && !q.settled &&
+      q.who
+          .insert(
+              static_cast<uint32_t>(*get(frame.bytes, F::shelf) << 8 | *get(frame.bytes, F::slot)))
+          .second &&
+      q.who.size() > 1) {
+    return true;  // another target's answer
+  }
   ++q.received;
   if (!old && !q.settled && q.received <= q.sent) {
     if (q.received == 1) {

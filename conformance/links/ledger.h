@@ -4,6 +4,7 @@
 // counted and kept back, wherever they turn up: they are nobody's answer, and break no silence.
 // Knows the AoE header and the tags of a coalesced read; judges no target.
 
+#include <set>
 #include <string_view>
 #include <unordered_map>
 
@@ -90,6 +91,9 @@ class Ledger : public Wrapped {
     int64_t first_ns = 0;
     int64_t last_ns = 0;
     size_t answer = 0;  // hash of the first
+    // To every shelf or slot: each target answers for itself, and who has done so is kept.
+    bool to_all = false;
+    std::set<uint32_t> who;
   };
   void note_question(const Key& key, int64_t at_ns);
   // True when the frame is to be handed on.
