@@ -49,8 +49,9 @@ std::vector<std::string> read_settings(const std::string& path, const CLI::App& 
     }
   }
   std::vector<std::string> words;
-  for (const auto& [toml_key, node] : file) {
+  for (const auto& [toml_key, entry] : file) {
     const std::string key(toml_key.str());
+    const toml::node& node = entry;  // clang 14 captures no structured binding
     const auto refuse = [&](const std::string& why) {
       throw UsageError(
           fmt::format("--settings {}:{}: {}: {}", path, node.source().begin.line, key, why));

@@ -139,10 +139,13 @@ void Footing::restore(CaseResult& result) {
 Footing::State Footing::look(CaseResult& result, bool changes, bool lists, bool everybody) {
   t_.begin_case({}, Level::must);
   if (!t_.barrier()) {
-    const bool shut = lists && !has_ended() && put_right_unseen();
+    // Where lists are edited at all, a late copy of an edit of an earlier case may shut us out now.
+    const bool edited = lists || config_.allowed.count("lockout") != 0;
+    const bool shut = edited && !has_ended() && put_right_unseen();
     if (!shut && !await_return()) {
       return has_ended() ? State::ended : State::silent;
     }
+    lapsed_ = lapsed_ || (shut && !lists);
   }
   if (changes) {
     restore(result);
