@@ -1142,7 +1142,8 @@ void Judge::judge_ata_refusal(const AoeFrame& frame, const Request& request, std
                    (frame.ata_status() & kStatusErr) != 0 && (frame.ata_status() & kStatusDf) == 0;
   if (ata && frame.ata_error() == kAtaErrorIdnf) {
     note(
-        Rule::reply_range_refused, Certainty::uncertain, frame, session,
+        Rule::reply_range_refused, request.ambiguous ? Certainty::doubtful : Certainty::uncertain,
+        frame, session,
         [&request, &target] {
           return fmt::format("{} is past the end, it says; identify told of {} sectors",
                              request_text(request), target.capacity_sectors);
@@ -1159,7 +1160,8 @@ void Judge::judge_ata_refusal(const AoeFrame& frame, const Request& request, std
       own.unknown(kFeatureCrc) && request.sectors == target.sectors_per_command;
   if (fits && whole && (argument || (ata && frame.ata_error() == kAtaErrorAbrt))) {
     note(
-        Rule::reply_limit_refused, perhaps_crc ? Certainty::doubtful : Certainty::uncertain, frame,
+        Rule::reply_limit_refused,
+        perhaps_crc || request.ambiguous ? Certainty::doubtful : Certainty::uncertain, frame,
         session,
         [&request, &target] {
           return fmt::format("{} is refused, {} sectors are offered", request_text(request),

@@ -701,6 +701,36 @@ TEST(Judge, ComparesATableThatFillsAJumboFrameAndSaysNothingOfALongerOne) {
   }
 }
 
+// A refused write was asked twice and answered once when its tag carried a good write: the second
+// answer is the refused one's, or the good one's, and nobody can tell.
+TEST(Judge, DoesNotTakeTheLateAnswerToACopyForARefusalOfWhatCameUnderItsTag) {
+  for (const int copies : {1, 2}) {
+    const Verdicts verdicts = judge(
+        [copies](Scene& s) {
+          s.add(config(request(kAlice, kCommandConfig, 1), 0, ""))
+              .add(config(reply(kAlice, kCommandConfig, 1), 0, "", 16, 2))
+              .add(ata(request(kAlice, kCommandAta, 2), 0, 0, 1, kAtaIdentify, 0))
+              .add(identify_reply(kAlice, 2, 100));
+          Bytes lies = write_request(kAlice, 7, 5, 'a');
+          lies[26] = 2;  // sectors; it carries one
+          Bytes refusal = reply(kAlice, kCommandAta, 7);
+          refusal[14] |= 4;
+          refusal[15] = 2;
+          refusal.resize(60);
+          for (int i = 0; i < copies; ++i) {
+            s.add(lies);
+          }
+          s.add(refusal).add(write_request(kAlice, 7, 5, 'b')).add(refusal);
+          s.add(write_reply(kAlice, 7, 5));
+        },
+        Claim::complete);
+    ASSERT_EQ(verdicts.counts.count(Rule::reply_limit_refused), 1U) << verdicts.first;
+    EXPECT_EQ(verdicts.worst.at(Rule::reply_limit_refused),
+              copies == 1 ? Verdict::fail : Verdict::info)
+        << copies << ": " << verdicts.first;
+  }
+}
+
 TEST(Judge, AcceptsEitherValueWhileAWriteIsInFlight) {
   for (const char seen : {'a', 'b'}) {
     const Verdicts verdicts = judge([seen](Scene& s) {

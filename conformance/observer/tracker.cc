@@ -488,6 +488,8 @@ std::uint32_t Tracker::admit(const AoeFrame& frame, Request& candidate) {
   if (candidate.reused_waiting) {
     candidate.ambiguous = known->ambiguous = true;
   }
+  // A copy of the other question may still be answered: that answer carries the same tag.
+  candidate.ambiguous = candidate.ambiguous || (known != nullptr && known->copies > known->answers);
   Request* earlier = find_renewed(candidate);
   const Relation relation = earlier != nullptr ? Relation::renewed : Relation::fresh;
   if (earlier != nullptr) {
