@@ -147,7 +147,7 @@ def test_nbdfuse_shows_a_file(serve, start, image, tmp_path):
 
 def fio(server, *options, seconds=100):
     words = ["fio", "--name=verify", "--ioengine=nbd", f"--uri={server.uri}", "--size=1M", "--bs=4k", "--iodepth=16"]
-    words += ["--rw=randwrite", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--randrepeat=1"]
+    words += ["--rw=randwrite", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--randrepeat=1", "--verify_state_save=0"]
     out = done_well([*words, "--output-format=json", *options], seconds=seconds).stdout
     (job,) = json.loads(out[out.index("{") :])["jobs"]
     return job
