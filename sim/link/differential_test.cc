@@ -269,6 +269,18 @@ bool by_order_of_checks(const Bytes& request, const std::vector<std::string>& by
          (by_engine.empty() || by_engine[0].find("status 40 error 0") != std::string::npos);
 }
 
+// A write whose crc8x4 fails is dropped. Before the reservation is looked at (the engine: what
+// fails its check is not believed, whoever sent it) or after it (the model): docs/protocol.md
+// leaves that open.
+bool dropped_for_its_check(const Bytes& request, const std::vector<std::string>& by_model,
+                           const std::vector<std::string>& by_engine) {
+  const auto count = observer::get(request, F::ata_count).value_or(0);
+  return observer::get(request, F::command) == observer::command::ata && by_engine.empty() &&
+         by_model.size() == 1 && by_model[0].find("error 6") != std::string::npos &&
+         request.size() >=
+             observer::at::ata_data + count * observer::kSectorBytes + observer::kCrc8x4Bytes;
+}
+
 std::vector<std::string> answers(Link& link, const Bytes& request) {
   link.send(request);
   std::vector<std::string> out;
@@ -308,7 +320,8 @@ TEST(Differential, TheModelAndTheEngineAnswerAlike) {
       story += observer::summary(*frame) + fmt::format(" ({} bytes)\n", frame->size());
       const auto by_model = answers(model, *frame);
       const auto by_engine = answers(engine, *frame);
-      if (by_model != by_engine && !by_order_of_checks(*frame, by_engine)) {
+      if (by_model != by_engine && !by_order_of_checks(*frame, by_engine) &&
+          !dropped_for_its_check(*frame, by_model, by_engine)) {
         ++told;
         ADD_FAILURE() << "dialogue " << seed << ", step " << step << ":\n"
                       << story << "model:  " << fmt::format("{}", fmt::join(by_model, "\n        "))
