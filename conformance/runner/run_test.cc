@@ -367,6 +367,12 @@ TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
   const Report known = hold(all);
   EXPECT_THAT(known.baseline_surprises, testing::IsEmpty());
   EXPECT_EQ(exit_code(known, {}), exit_good);
+  // What a run says of itself may stand there; what nobody says may not.
+  EXPECT_EQ(exit_code(hold(all + "[[known]]\ncase = \"run.putting-back\"\nverdict = \"fail\"\n"
+                                 "reason = \"so it is\"\n"),
+                      {}),
+            exit_good);
+  EXPECT_ANY_THROW(hold("[[known]]\ncase = \"run.nothing\"\nverdict = \"fail\"\nreason = \"x\"\n"));
   // One more that passes now, and one less that fails.
   const Report passes = hold(
       all +
