@@ -195,7 +195,6 @@ std::uint32_t Cache::find_or_make(std::uint64_t number) {
   }
   pages_[page] = Page{};
   pages_[page].number = number;
-  pages_[page].used = true;
   table_insert(page);
   use_as_newest(page);
   return page;

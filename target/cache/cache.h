@@ -98,7 +98,8 @@ class Cache {
   [[nodiscard]] std::span<const DiskDone> finished() const { return finished_; }
   void taken() { finished_.clear(); }
 
-  // Writes out everything that waits, whatever its age; for the end of the program, before a flush.
+  // Writes out everything that waits, whatever its age, without making it durable: for tests. A
+  // program ends with a flush.
   void write_out();
   // Nothing is dirty, in flight or waiting.
   [[nodiscard]] bool idle() const;
@@ -114,14 +115,13 @@ class Cache {
     std::uint64_t number = 0;    // LBA / kPageSectors
     std::uint64_t sequence = 0;  // of the dirtying that put it into the dirty list
     Nanoseconds dirty_since = 0;
-    Mask valid = 0;          // memory holds what a read must see
-    Mask dirty = 0;          // and the disk below does not
-    Mask cleaning = 0;       // being written below
-    Mask loading = 0;        // being read from below
-    Mask lost = 0;           // acknowledged, and then the disk failed
-    std::uint8_t owner = 0;  // who dirtied it last
-    bool used = false;
-    std::uint32_t newer = kNone, older = kNone;              // by use
+    Mask valid = 0;                              // memory holds what a read must see
+    Mask dirty = 0;                              // and the disk below does not
+    Mask cleaning = 0;                           // being written below
+    Mask loading = 0;                            // being read from below
+    Mask lost = 0;                               // acknowledged, and then the disk failed
+    std::uint8_t owner = 0;                      // who dirtied it last
+    std::uint32_t newer = kNone, older = kNone;  // by use
     std::uint32_t dirty_next = kNone, dirty_before = kNone;  // by age of the dirt
     [[nodiscard]] bool pinned() const { return (dirty | cleaning | loading | lost) != 0; }
   };
