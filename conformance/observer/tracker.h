@@ -14,6 +14,8 @@
 
 #include "conformance/observer/extension_table.h"
 #include "conformance/observer/frame.h"
+#include "conformance/observer/hash.h"
+#include "conformance/observer/words.h"
 
 namespace conformance::observer {
 
@@ -194,6 +196,8 @@ class Tracker {
                                           std::uint8_t slot) const;
 
  private:
+  static constexpr int kAnyCommand = -1;
+
   void take_request(const AoeFrame& frame);
   void take_reply(AoeFrame& frame);
   void take_coalesced(const AoeFrame& frame, const Request& head, std::uint32_t before, bool maybe);
@@ -240,16 +244,5 @@ class Tracker {
   bool forgot_ = false;
   TrackerCounters counters_;
 };
-
-std::uint64_t hash_bytes(const std::uint8_t* p, std::size_t size, std::uint64_t seed);
-
-// "52:54:00:12:34:56"; "e1.1", and "e1.1@7" in VLAN 7.
-std::string mac_text(std::uint64_t mac);
-std::string vlan_text(VlanId vlan);  // "7", "100.20"; empty without one
-std::string address_text(VlanId vlan, std::uint16_t shelf, std::uint8_t slot);
-// "read of 2 sectors at LBA 100", "config force set", ...
-std::string request_text(const Request& request);
-// Bytes as text; what cannot be shown as \xNN.
-std::string printable(std::string_view bytes);
 
 }  // namespace conformance::observer
