@@ -13,7 +13,7 @@ import pytest
 from conftest import PROJECT
 from programs import run
 
-PROGRAMS = ["aoe-conformance", "aoe-target", "aoe-sim", "aoe-pcap"]
+PROGRAMS = ["aoe-conformance", "aoe-target", "aoe-sim", "aoe-pcap", "aoe-initiator"]
 
 
 @pytest.fixture(scope="module")

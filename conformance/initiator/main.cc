@@ -12,6 +12,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "aoe_version.h"
 #include "conformance/initiator/bench.h"
 #include "conformance/initiator/congestion.h"
 #include "conformance/initiator/discovery.h"
@@ -24,7 +25,6 @@ namespace {
 using nlohmann::ordered_json;
 using observer::kSectorBytes;
 
-constexpr const char* kVersion = "0.1.0";
 constexpr uint32_t kTransferSectors = 64;  // a job of read, write, verify
 constexpr size_t kTransferJobs = 64;
 enum ExitCode { exit_good = 0, exit_wrong = 1, exit_usage = 2, exit_no_target = 3, exit_error = 5 };
@@ -780,7 +780,7 @@ void add_load(CLI::App& app, Options& o) {
 
 int dispatch(int argc, char** argv) {
   CLI::App app{"An ATA-over-Ethernet initiator with the AoEde extensions.", "aoe-initiator"};
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", fmt::format("aoe-initiator {}", aoe_version()));
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   app.footer(
