@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <set>
 
-#include "conformance/deviants/model_link.h"
+#include "conformance/control/model_control.h"
 #include "conformance/runner/judge.h"
 
 namespace conformance {
@@ -26,15 +26,12 @@ Caught catch_one(const Case& c, const deviants::Deviant& deviant) {
   facts.mac = link.model().config.mac;
   facts.shelf = link.model().config.shelf;
   facts.slot = link.model().config.slot;
-  Context context(link, facts, default_scratch(link.model().config.sectors), {1.0, true});
+  Context context(link, facts, default_scratch(link.model().config.sectors), {});
   auto& shared = context.shared();
   shared.may_write = true;
   shared.allowed = {"write", "config", "lockout", "stress", "unknown"};
-  shared.restart = [&](Context::End) { link.restart(); };
-  shared.restart_with_buffers = [&](uint64_t buffers) {
-    link.model().config.buffer_count = static_cast<uint16_t>(buffers);
-    link.restart();
-  };
+  control::ModelControl control(link);
+  shared.control = &control;
   Caught caught;
   caught.by = &c;
   caught.deviant = deviant.name;

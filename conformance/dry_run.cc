@@ -6,7 +6,7 @@
 
 #include <map>
 
-#include "conformance/deviants/model_link.h"
+#include "conformance/control/model_control.h"
 
 namespace conformance {
 
@@ -76,22 +76,13 @@ std::string dry_run(RunConfig config, size_t mtu, bool restarts) {
   model_config.mtu = mtu;
   deviants::ModelLink model(model_config);
   CountingLink link(model);
-  uint64_t times_restarted = 0;
+  control::ModelControl control(model);
   config.shelf.reset();
   config.slot.reset();
   config.capture_dir.clear();
-  config.how_it_ended = {};
-  config.what_it_said = {};
-  config.restart = {};
-  config.restart_with_buffers = {};
   const std::optional<Scratch> scratch = config.scratch;
   config.scratch.reset();  // the model's disk is not the target's
-  if (restarts) {
-    config.restart = [&](Context::End) {
-      ++times_restarted;
-      model.restart();
-    };
-  }
+  config.target = restarts ? &control : &control::nobody();
   const report::Report report = run_suite(link, config);
   const auto n = report.counts();
   const size_t skipped = n.at(Verdict::skip);
@@ -120,8 +111,8 @@ std::string dry_run(RunConfig config, size_t mtu, bool restarts) {
   if (config.allowed.count("lockout") != 0) {
     add("mask and reserve lists: others may be locked out for moments; put back");
   }
-  if (times_restarted > 0) {
-    add(fmt::format("the target itself: ended and started again {} times", times_restarted));
+  if (control.starts() > 0) {
+    add(fmt::format("the target itself: ended and started again {} times", control.starts()));
   }
   return out + (changes.empty() ? "changed: nothing\n" : "changed meanwhile:\n" + changes);
 }

@@ -14,8 +14,9 @@
 #include <string_view>
 
 #include "aoe_version.h"
+#include "conformance/control/model_control.h"
+#include "conformance/control/process_control.h"
 #include "conformance/deviant_matrix.h"
-#include "conformance/deviants/model_link.h"
 #include "conformance/dry_run.h"
 #include "conformance/links/af_packet.h"
 #include "conformance/links/observer_link.h"
@@ -70,7 +71,7 @@ struct Options {
   std::string scratch;
   double time_scale = 1.0;
   std::vector<std::string> fail_on;
-  std::string target_command, target_interface, target_image;
+  std::string target_command, target_buffers, target_interface, target_image;
   std::string capture_dir;
   OutcomeOptions outcome;
   std::string repeat_as;
@@ -137,7 +138,14 @@ void add_run(CLI::App& app, Options& o) {
       ->delimiter(',');
   app.add_option(
       "--target-command", o.target_command,
-      "Start the target with this, and again when a case asks; {iface} {shelf} {slot} {image}");
+      "Start the target with this, and again when a case asks; {iface} {shelf} {slot} {image} "
+      "{state}: a directory of ours where it may keep its state, emptied for a fresh start and "
+      "kept "
+      "for a restart");
+  app.add_option("--target-buffers", o.target_buffers,
+                 "What is added to --target-command for another number of receive buffers, with "
+                 "{buffers} in it ('--buffer-count {buffers}')")
+      ->type_name("OPTION");
   app.add_option("--target-interface", o.target_interface, "{iface} of it (default: --interface)");
   app.add_option("--target-image", o.target_image, "{image} of it");
   app.add_option("--capture", o.capture_dir, "A pcap file for every case goes there")
@@ -252,11 +260,25 @@ std::string repeat_command(const Options& o) {
   add("--scratch", o.scratch);
   add("--target-interface", o.target_interface);
   add("--target-image", o.target_image);
+  add("--target-buffers", o.target_buffers);
   add("--target-command", o.target_command);
   return out;
 }
 
-std::unique_ptr<links::Link> open_port(const Options& o) {
+// The way to the target, and who can start and end it from there.
+struct Port {
+  std::unique_ptr<links::Link> link;
+  std::unique_ptr<control::TargetControl> control;  // none: whoever --target-command names
+};
+
+Port model_port(const deviants::ModelConfig& config, const deviants::Deviant* deviant) {
+  auto link = deviant != nullptr ? std::make_unique<deviants::ModelLink>(config, *deviant)
+                                 : std::make_unique<deviants::ModelLink>(config);
+  auto control = std::make_unique<control::ModelControl>(*link);
+  return {std::move(link), std::move(control)};
+}
+
+Port open_port(const Options& o) {
   const int ways =
       (o.interface.empty() ? 0 : 1) + (o.socket_path.empty() ? 0 : 1) + (o.model ? 1 : 0);
   if (ways != 1) {
@@ -268,13 +290,13 @@ std::unique_ptr<links::Link> open_port(const Options& o) {
   constexpr size_t usual_mtu = 1500;
   const size_t mtu = o.mtu == 0 ? usual_mtu : o.mtu;
   if (!o.socket_path.empty()) {
-    return std::make_unique<links::UnixSocketLink>(o.socket_path, mtu);
+    return {std::make_unique<links::UnixSocketLink>(o.socket_path, mtu), nullptr};
   }
   if (o.model) {
     deviants::ModelConfig config;
     config.mtu = mtu;
     if (o.deviant.empty()) {
-      return std::make_unique<deviants::ModelLink>(config);
+      return model_port(config, nullptr);
     }
     const auto& all = Registry::all().deviants();
     const auto it = all.find(o.deviant);
@@ -289,18 +311,18 @@ std::unique_ptr<links::Link> open_port(const Options& o) {
       }
       throw UsageError(fmt::format("--deviant {}: there is none; nearest: {}", o.deviant, near));
     }
-    return std::make_unique<deviants::ModelLink>(config, it->second);
+    return model_port(config, &it->second);
   }
   auto link = std::make_unique<links::AfPacketLink>(o.interface);
   if (o.mtu != 0 && o.mtu != link->mtu()) {
     throw UsageError(fmt::format("--mtu {0}: the interface {1} has {2} (ip link set {1} mtu {0})",
                                  o.mtu, o.interface, link->mtu()));
   }
-  return link;
+  return {std::move(link), nullptr};
 }
 
 // An interface that is not there is wrong usage.
-std::unique_ptr<links::Link> open_named_port(const Options& o) {
+Port open_named_port(const Options& o) {
   try {
     return open_port(o);
   } catch (const links::LinkError& e) {
@@ -327,13 +349,6 @@ void take_signals() {
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGHUP, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-}
-
-// Only aoe-target is known to take --buffer-count, and only where nobody else has said it.
-bool takes_buffer_count(const std::string& command) {
-  const std::string program = command.substr(0, command.find(' '));
-  const std::string name = program.substr(program.rfind('/') + 1);
-  return name == "aoe-target" && command.find("--buffer-count") == std::string::npos;
 }
 
 // With what --retry-failed names.
@@ -388,8 +403,14 @@ int run(const Options& o, const std::string& command) {
     }
   }
   config.time_limit_ns = static_cast<int64_t>(o.time_limit_s * links::kNsPerSecond);
-  std::unique_ptr<TargetProcess> process;
+  std::unique_ptr<control::ProcessControl> process;
+  if (!o.target_buffers.empty() && o.target_command.empty()) {
+    throw UsageError("--target-buffers needs --target-command");
+  }
   if (!o.target_command.empty()) {
+    if (o.model) {
+      throw UsageError("--target-command starts a program: it has no use with --model");
+    }
     if (o.shelf < 0 || o.slot < 0) {
       throw UsageError("--target-command needs --shelf and --slot");
     }
@@ -400,27 +421,14 @@ int run(const Options& o, const std::string& command) {
     if (!o.target_image.empty()) {
       values["image"] = o.target_image;
     }
-    process = std::make_unique<TargetProcess>(fill_placeholders(o.target_command, values),
-                                              outcome ? outcome->target_log() : std::string());
-    config.restart = [&](Context::End end) {
-      end == Context::End::crash ? process->kill_now() : process->end();
-      process->start();
-    };
-    if (takes_buffer_count(o.target_command)) {
-      config.restart_with_buffers = [&](uint64_t buffers) {
-        process->end();
-        process->start(fmt::format(" --buffer-count {}", buffers));
-      };
-    }
-    config.how_it_ended = [&] {
-      return process->running() ? std::string() : process->how_it_ended();
-    };
-    config.what_it_said = [&] { return process->what_it_said(); };
+    process = std::make_unique<control::ProcessControl>(
+        control::ProcessControl::Command{o.target_command, values, o.target_buffers,
+                                         outcome ? outcome->target_log() : std::string()});
+    config.target = process.get();
   }
   if (o.plan) {
-    if (o.model) {
-      config.restart = [](Context::End) {};
-    }
+    const Port port = o.model ? open_named_port(o) : Port{};
+    config.target = port.control ? port.control.get() : config.target;
     return plan(o, config);
   }
   if (o.dry_run) {
@@ -429,17 +437,12 @@ int run(const Options& o, const std::string& command) {
                          o.model || !o.target_command.empty());
     return exit_good;
   }
-  const std::unique_ptr<links::Link> link = open_named_port(o);
-  if (auto* model = dynamic_cast<deviants::ModelLink*>(link.get())) {
-    config.restart = [model](Context::End) { model->restart(); };
-    config.restart_with_buffers = [model](uint64_t buffers) {
-      model->model().config.buffer_count = static_cast<uint16_t>(buffers);
-      model->restart();
-    };
-  }
+  const Port port = open_named_port(o);
+  links::Link* const link = port.link.get();
+  config.target = port.control ? port.control.get() : config.target;
   take_signals();
   if (process) {
-    process->start();
+    process->start(control::State::fresh);
   }
   Progress progress(!o.outcome.quiet);
   config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c.id); };
@@ -450,7 +453,7 @@ int run(const Options& o, const std::string& command) {
   report::Report report = run_suite(watched ? static_cast<links::Link&>(*watched) : *link, config);
   progress.clear();
   if (process) {
-    process->end();
+    process->stop();
   }
   report.version = aoe_version();
   report.command = command;
@@ -478,10 +481,10 @@ int probe(const Options& o, bool congestion) {
   options.bursts = o.bursts;
   options.probes = o.probes;
   options.json = o.json;
-  const std::unique_ptr<links::Link> link = open_named_port(o);
+  const Port port = open_named_port(o);
   take_signals();
   TargetFacts facts;
-  Context context(*link, facts, {}, {o.time_scale, false});
+  Context context(*port.link, facts, {}, {o.time_scale});
   context.shared().interrupted = [] { return g_signals > 0; };
   return congestion ? probe_congestion(context, options, std::cout, std::cerr)
                     : probe_extensions(context, options, std::cout, std::cerr);

@@ -7,7 +7,7 @@
 
 #include <map>
 
-#include "conformance/deviants/model_link.h"
+#include "conformance/control/model_control.h"
 #include "conformance/links/observer_link.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/judge.h"
@@ -23,6 +23,7 @@ constexpr size_t kJumboMtu = 9000;
 
 struct Bench {
   ModelLink link;
+  control::ModelControl control{link};
   links::ObserverLink watched;
   TargetFacts facts;
   Context context;
@@ -41,14 +42,10 @@ struct Bench {
       : link(config, deviant),
         watched(link, true),
         facts(known(link)),
-        context(watched, facts, default_scratch(link.model().config.sectors), {1.0, true}) {
+        context(watched, facts, default_scratch(link.model().config.sectors), {}) {
     context.shared().may_write = true;
     context.shared().allowed = {"write", "config", "lockout", "stress", "unknown"};
-    context.shared().restart = [this](Context::End) { link.restart(); };
-    context.shared().restart_with_buffers = [this](uint64_t buffers) {
-      link.model().config.buffer_count = static_cast<uint16_t>(buffers);
-      link.restart();
-    };
+    context.shared().control = &control;
     // A deviant that hides what every run learns first is judged with what a conforming one would
     // say.
     if (learn_target(context) || facts.sectors == 0) {

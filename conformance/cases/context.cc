@@ -459,7 +459,7 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
     if (done()) {
       return;
     }
-    const int64_t look_ns = shared_.target_ended ? now_ns() + look_every_ns : until_ns;
+    const int64_t look_ns = can_restart() ? now_ns() + look_every_ns : until_ns;
     auto frame = link_.receive(ended ? now_ns() : std::min(until_ns, look_ns));
     if (frame) {
       take_in(std::move(*frame));
@@ -472,7 +472,7 @@ void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
       done();
       return;
     }
-    ended = shared_.target_ended && shared_.target_ended();
+    ended = target_ended();
   }
 }
 
@@ -886,21 +886,25 @@ const Bytes& Context::plant(Initiator& from) {
 }
 
 std::optional<Bytes> Context::restart_target(End end) {
-  if (!shared_.restart) {
+  if (!can_restart()) {
     throw CaseEnd(Verdict::skip, "needs --target-command: the suite cannot restart this target");
   }
   inbox_.clear();
-  shared_.restart(end);
+  end == End::crash ? shared_.control->crash() : shared_.control->stop();
+  shared_.control->start(control::State::kept);
   return await_target(scaled(kStartWaitNs));
 }
 
 void Context::restart_with_buffers(uint64_t buffers) {
-  if (!shared_.restart_with_buffers) {
+  if (!can_restart() || !shared_.control->takes_buffers()) {
     throw CaseEnd(Verdict::skip,
-                  "needs a target whose number of buffers the suite knows how to set: aoe-target");
+                  "needs a target whose number of buffers the suite knows how to set: "
+                  "--target-buffers");
   }
   inbox_.clear();
-  shared_.restart_with_buffers(buffers);
+  shared_.control->stop();
+  shared_.control->set_buffers(buffers);
+  shared_.control->start(control::State::kept);
   await_target(scaled(kStartWaitNs));
 }
 

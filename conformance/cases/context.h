@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "conformance/cases/verdict.h"
+#include "conformance/control/target_control.h"
 #include "conformance/links/ledger.h"
 #include "conformance/links/tap.h"
 #include "conformance/observer/build.h"
@@ -60,7 +61,6 @@ Scratch default_scratch(uint64_t disk_sectors);
 
 struct Settings {
   double time_scale = 1.0;
-  bool has_target_command = false;
 };
 
 // A question and its answer.
@@ -272,7 +272,9 @@ class Context {
   // Its announcement, when one came before it answered.
   enum class End { orderly, crash };
   std::optional<Bytes> restart_target(End end = End::orderly);
-  bool can_restart() const { return static_cast<bool>(shared_.restart); }
+  bool can_restart() const { return shared_.control->restarts(); }
+  // Its process is known to have ended.
+  bool target_ended() const { return !shared_.control->fate().empty(); }
   // The same, with another number of receive buffers. Skips the case where nobody knows how to say
   // that to the target.
   void restart_with_buffers(uint64_t buffers);
@@ -294,9 +296,7 @@ class Context {
   // --- For the runner. ---
   struct Shared {
     std::function<bool()> interrupted;
-    std::function<bool()> target_ended;  // its process is known to have ended
-    std::function<void(End)> restart;    // end the target and start it again
-    std::function<void(uint64_t buffers)> restart_with_buffers;
+    control::TargetControl* control = &control::nobody();
     bool may_write = false;
     std::set<std::string> allowed;  // by --allow; the gate (links/gate.h) asks for nothing else
     // Sectors outside scratch, and what stands there: a write that leaves it so may go out.

@@ -21,7 +21,7 @@ bool needs(const Case& c, Need need) {
 }  // namespace
 
 bool Footing::has_ended() const {
-  return config_.how_it_ended && !config_.how_it_ended().empty();
+  return t_.target_ended();
 }
 
 // A read, asked until it is answered; a target that reads badly serves, too.

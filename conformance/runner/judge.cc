@@ -125,8 +125,7 @@ CaseResult run_case(Context& t, const Case& c) {
     require_extensions(t, c);
     c.run(t);
   });
-  const auto has_ended = [&] { return t.shared().target_ended && t.shared().target_ended(); };
-  const bool ended = has_ended();
+  const bool ended = t.target_ended();
   t.set_uninterruptible(true);
   t.undoing(true);
   // What goes wrong from here on is no part of what the case asked.
@@ -142,7 +141,7 @@ CaseResult run_case(Context& t, const Case& c) {
   if (!ended) {
     undone([&] { t.run_undo(); });
     undone([&] { t.reset_sessions(); });
-    result.ended_putting_back = has_ended();
+    result.ended_putting_back = t.target_ended();
   }
   t.set_uninterruptible(false);
   result.findings = t.take_findings();

@@ -55,8 +55,7 @@ class Run {
     }
     auto& shared = context_.shared();
     shared.interrupted = config.interrupted;
-    shared.restart = config.restart;
-    shared.restart_with_buffers = config.restart_with_buffers;
+    shared.control = config.target;
     context_.tap().watch([this](bool, int64_t at_ns, BytesView bytes) {
       if (capture_) {
         capture_->frame(at_ns, bytes);
@@ -73,9 +72,6 @@ class Run {
       find_target();
       hear_target();
       if (report_.target_known) {
-        if (config_.how_it_ended) {
-          context_.shared().target_ended = [this] { return !config_.how_it_ended().empty(); };
-        }
         save();
         run_cases();
       } else {
@@ -96,9 +92,7 @@ class Run {
   }
 
  private:
-  static Settings settings(const RunConfig& config) {
-    return {config.time_scale, static_cast<bool>(config.restart)};
-  }
+  static Settings settings(const RunConfig& config) { return {config.time_scale}; }
 
   bool runs(const Case* c) { return !gated(*c, config_, context_.link().mtu()); }
 
@@ -107,11 +101,7 @@ class Run {
   }
 
   // What belongs to no case.
-  void hear_target() {
-    if (config_.what_it_said) {
-      report_.target_said += config_.what_it_said();
-    }
-  }
+  void hear_target() { report_.target_said += config_.target->said(); }
 
   void find_target() {
     const bool named = config_.shelf && config_.slot;
@@ -122,12 +112,12 @@ class Run {
              (!config_.slot || *config_.slot == f.slot);
     };
     // A target that we started ourselves may take its time.
-    const int rounds = config_.restart ? 10 : 1;
+    const int rounds = config_.target->restarts() ? 10 : 1;
     std::vector<Found> everybody;
     std::vector<Found> found;
     for (int i = 0; i < rounds && found.empty(); ++i) {
-      if (i > 0 && config_.how_it_ended && !config_.how_it_ended().empty()) {
-        report_.trouble = "the target's program " + config_.how_it_ended();
+      if (const std::string fate = config_.target->fate(); i > 0 && !fate.empty()) {
+        report_.trouble = "the target's program " + fate;
         return;
       }
       everybody = discover(context_);
@@ -260,7 +250,7 @@ class Run {
     Footing::State footing = Footing::State::sound;
     CaseResult result = confirmed(c, footing);
     result.capture = capture;
-    result.target_said = config_.what_it_said ? config_.what_it_said() : std::string();
+    result.target_said = config_.target->said();
     result.repeat = fmt::format("{} --case {}", config_.repeat_command, quote_shell(c.id));
     for (const Need need : c.needs) {
       if (need <= Need::unknown && !config_.repeat_is_whole &&
@@ -377,7 +367,7 @@ class Run {
   }
 
   void bury(CaseResult& result, bool hostile) {
-    const std::string end = config_.how_it_ended ? config_.how_it_ended() : std::string();
+    const std::string end = config_.target->fate();
     const std::string how = end.empty() ? "answers nobody any more" : end;
     const std::vector<Bytes>& suspects = footing_.suspects();
     // Out of nothing, a target may have been switched off; a hostile frame, or an end that we saw,
@@ -403,7 +393,7 @@ class Run {
 
   // What went wrong when a case was undone is not what the case asked: it is told by itself.
   void note_putting_back(const CaseResult& result) {
-    const std::string end = config_.how_it_ended ? config_.how_it_ended() : std::string();
+    const std::string end = config_.target->fate();
     Finding f;
     f.verdict = result.ended_putting_back ? Verdict::fail : Verdict::warn;
     f.headline = result.ended_putting_back
@@ -419,7 +409,7 @@ class Run {
   }
 
   bool revive() {
-    if (config_.restart) {
+    if (config_.target->restarts()) {
       try {
         context_.begin_case({}, Level::must);
         context_.restart_target(Context::End::crash);
@@ -593,7 +583,7 @@ std::optional<std::string> gated(const Case& c, const RunConfig& config, size_t 
         }
         break;
       case Need::target_command:
-        if (!config.restart) {
+        if (!config.target->restarts()) {
           return "needs --target-command";
         }
         break;

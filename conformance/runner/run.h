@@ -6,9 +6,9 @@
 #include <functional>
 #include <set>
 
+#include "conformance/control/target_control.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/capture.h"
-#include "conformance/runner/target_process.h"
 
 namespace conformance {
 
@@ -27,15 +27,7 @@ struct RunConfig {
   std::function<bool()> interrupted;
   std::function<void(size_t number, size_t total, const Case&)> on_begin;
   std::function<void(const CaseResult&)> on_result;
-  // How the suite starts the target again; none: it cannot.
-  std::function<void(Context::End)> restart;
-  // The same with another number of receive buffers; none: nobody knows how to tell this target.
-  std::function<void(uint64_t buffers)> restart_with_buffers;
-  // What became of the target's process, for the message about its death.
-  std::function<std::string()> how_it_ended;
-  // What it has written to standard output and error since this was last asked; none: not our
-  // child.
-  std::function<std::string()> what_it_said;
+  control::TargetControl* target = &control::nobody();
 };
 
 // Why a case would be gated, before anything is sent. nullopt: it would run.

@@ -16,7 +16,7 @@
 #include <pugixml.hpp>
 #include <thread>
 
-#include "conformance/deviants/model_link.h"
+#include "conformance/control/model_control.h"
 #include "conformance/links/unix_socket.h"
 #include "conformance/report/baseline.h"
 #include "conformance/runner/selection.h"
@@ -105,7 +105,8 @@ TEST(Run, TheModelPassesEverythingAndIsLeftAsFound) {
   ModelTarget& m = link.model();
   m.disk[m.config.sectors - 1] = Bytes(observer::kSectorBytes, 0x77);
   RunConfig config = config_of({}, kAll);
-  config.restart = [&](Context::End) { link.restart(); };
+  control::ModelControl control(link);
+  config.target = &control;
   const Report report = run_suite(link, config);
   EXPECT_EQ(exit_code(report, {Verdict::warn, Verdict::inconclusive, Verdict::error}), exit_good)
       << report::to_text(report);
@@ -170,13 +171,10 @@ TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {
 TEST(Run, ATargetThatDiedIsStartedAgainWhenItCanBe) {
   ModelLink link({}, dies_of([](const Bytes& q) { return get(q, F::command) == kDeadlyCommand; }));
   RunConfig config = config_of({"header.*"}, {"unknown"});
-  size_t restarts = 0;
-  config.restart = [&](Context::End) {
-    ++restarts;
-    link.restart();
-  };
+  control::ModelControl control(link);
+  config.target = &control;
   const Report report = run_suite(link, config);
-  EXPECT_EQ(restarts, 1U);
+  EXPECT_EQ(control.starts(), 1U);
   EXPECT_TRUE(report.trouble.empty()) << report.trouble;
   EXPECT_EQ(report.counts().at(Verdict::inconclusive), 0U);
   EXPECT_EQ(report.counts().at(Verdict::fail), 1U);
@@ -420,6 +418,26 @@ TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
   EXPECT_EQ(rmdir(directory.c_str()), 0);
 }
 
+// A model whose process is known to have ended when `dead` says so.
+class Mortal final : public control::TargetControl {
+ public:
+  Mortal(ModelLink& link, bool& dead) : link_(link), dead_(dead) {}
+  bool restarts() const override { return true; }
+  void start(control::State /*state*/) override {
+    dead_ = false;
+    ++starts;
+    link_.restart();
+  }
+  void stop() override {}
+  void crash() override {}
+  std::string fate() override { return dead_ ? "ended with exit code 1" : ""; }
+  size_t starts = 0;
+
+ private:
+  ModelLink& link_;
+  bool& dead_;
+};
+
 TEST(Run, ATargetWhoseProcessEndedIsNotWaitedFor) {
   bool dead = false;
   const auto mortal = deviants::spoils(
@@ -431,15 +449,10 @@ TEST(Run, ATargetWhoseProcessEndedIsNotWaitedFor) {
   ModelLink link({}, mortal);
   RunConfig config = config_of({"mask.read.*", "header.tag.*"});
   config.allowed = {"lockout"};
-  size_t restarts = 0;
-  config.restart = [&](Context::End) {
-    dead = false;
-    ++restarts;
-    link.restart();
-  };
-  config.how_it_ended = [&] { return dead ? "ended with exit code 1" : ""; };
+  Mortal control(link, dead);
+  config.target = &control;
   const Report report = run_suite(link, config);
-  EXPECT_GT(restarts, 0U);
+  EXPECT_GT(control.starts, 0U);
   for (const CaseResult& c : report.cases) {
     constexpr double noticed_ms_max = 50;
     if (c.id.rfind("mask.", 0) == 0) {
@@ -494,47 +507,6 @@ TEST(UnixSocket, ATargetBehindASocketIsJudgedLikeAnyOther) {
     EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
   }
   target.join();
-}
-
-TEST(TargetCommand, PlaceholdersAreFilledAndUnknownOnesNamed) {
-  EXPECT_EQ(fill_placeholders("t {iface} {shelf}", {{"iface", "e0"}, {"shelf", "7"}}), "t e0 7");
-  EXPECT_THROW(fill_placeholders("t {ifcae}", {{"iface", "e0"}}), std::runtime_error);
-}
-
-TEST(TargetProcess, WhatItSaysIsKeptAndBounded) {
-  const std::string log = temporary("target.log");
-  TargetProcess process("sh -c 'echo one; echo two >&2'", log);
-  process.start();
-  while (process.running()) {
-  }
-  EXPECT_EQ(process.what_it_said(), "one\ntwo\n");
-  EXPECT_EQ(process.what_it_said(), "") << "told once";
-  TargetProcess chatty("seq 1 100000", {});
-  chatty.start();
-  while (chatty.running()) {
-  }
-  const std::string said = chatty.what_it_said();
-  EXPECT_LT(said.size(), 10'000U);
-  EXPECT_THAT(said, testing::StartsWith("1\n2\n"));
-  EXPECT_THAT(said, HasSubstr("bytes left out"));
-  EXPECT_THAT(said, testing::EndsWith("99999\n100000\n"));
-  std::ifstream file(log);
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "one\ntwo\n");
-  unlink(log.c_str());
-  EXPECT_THROW(TargetProcess("true", "/nowhere/target.log"), std::runtime_error);
-}
-
-TEST(TargetProcess, EndsInOrderAndTellsHow) {
-  TargetProcess quick("sh -c 'exit 3'");
-  quick.start();
-  quick.end();
-  EXPECT_FALSE(quick.running());
-  TargetProcess lasting("sleep 1000");
-  lasting.start();
-  EXPECT_TRUE(lasting.running());
-  lasting.end();
-  EXPECT_FALSE(lasting.running());
-  EXPECT_THAT(lasting.how_it_ended(), HasSubstr("signal 15"));
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 
+#include "conformance/control/model_control.h"
 #include "conformance/deviants/lossy_link.h"
-#include "conformance/deviants/model_link.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
 
@@ -42,16 +42,12 @@ struct NamedWire {
   size_t mtu = 1500;
 };
 
-RunConfig everything(ModelLink& model) {
+RunConfig everything(control::ModelControl& control) {
   RunConfig config;
   config.cases = select(Registry::all(), {});
   config.allowed = {"write", "config", "lockout", "stress"};
   config.repeat_command = "aoe-conformance run";
-  config.restart = [&model](Context::End) { model.restart(); };
-  config.restart_with_buffers = [&model](uint64_t buffers) {
-    model.model().config.buffer_count = static_cast<uint16_t>(buffers);
-    model.restart();
-  };
+  config.target = &control;
   return config;
 }
 
@@ -79,7 +75,8 @@ TEST_P(EachWire, AccusesNobodyAndProvesWhatCanBeProven) {
     config.mtu = named.mtu;
     ModelLink model(config);
     LossyLink wire(model, named.wire, seed);
-    const Report r = run_suite(wire, everything(model));
+    control::ModelControl control(model);
+    const Report r = run_suite(wire, everything(control));
     const auto n = r.counts();
     EXPECT_EQ(n.at(Verdict::fail) + n.at(Verdict::warn) + n.at(Verdict::error), 0U)
         << "seed " << seed << "\n"
@@ -174,11 +171,13 @@ TEST(Deviants, AreStillFoundBehindALossyWire) {
       config.mtu = std::count(c.needs.begin(), c.needs.end(), Need::jumbo) != 0 ? jumbo_mtu : 1500;
       ModelLink model(config, Registry::all().deviants().at(name));
       LossyLink wire(model, dropping(0.01), number);
-      RunConfig run = everything(model);
+      control::ModelControl control(model);
+      RunConfig run = everything(control);
       run.cases = {&c};
       const Report r = run_suite(wire, run);
       ModelLink sound_model(config, Registry::all().deviants().at(name));
-      RunConfig sound_run = everything(sound_model);
+      control::ModelControl sound_control(sound_model);
+      RunConfig sound_run = everything(sound_control);
       sound_run.cases = {&c};
       const Report sound = run_suite(sound_model, sound_run);
       const auto bad = [](const Report& one) {

@@ -10,7 +10,7 @@
 #include "conformance/report/report.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
-#include "sim/link/engine_link.h"
+#include "sim/link/engine_control.h"
 
 namespace sim::link {
 
@@ -22,11 +22,8 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
   conformance::RunConfig config;
   config.cases = conformance::select(conformance::Registry::all(), selection);
   config.allowed = {"write", "config", "lockout", "stress", "unknown"};
-  config.restart = [&](conformance::Context::End) { engine.restart(); };
-  config.restart_with_buffers = [&](std::uint64_t buffers) {
-    engine.set_buffers(buffers);
-    engine.restart();
-  };
+  EngineControl control(engine);
+  config.target = &control;
   const std::int64_t virtual_begin_ns = engine.now_ns();
   conformance::links::ObserverLink watched(engine, true);
   conformance::report::Report report = conformance::run_suite(watched, config);

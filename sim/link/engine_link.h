@@ -35,6 +35,9 @@ class EngineLink final : public conformance::links::Link,
   // The target program ends, power stays on, and it comes back on the same disk with what was
   // saved.
   void restart();
+  // What was saved is gone at the next restart.
+  void forget() { store_.saved = {}; }
+  std::uint64_t buffers() const { return buffers_; }
   void set_buffers(std::uint64_t buffers) { buffers_ = static_cast<std::uint16_t>(buffers); }
 
  private:

@@ -1,6 +1,6 @@
 // The target as a child process of the suite.
 
-#include "conformance/runner/target_process.h"
+#include "conformance/control/process.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,7 +18,7 @@
 #include <cstring>
 #include <stdexcept>
 
-namespace conformance {
+namespace conformance::control {
 
 std::string fill_placeholders(const std::string& command,
                               const std::map<std::string, std::string>& values) {
@@ -34,7 +34,7 @@ std::string fill_placeholders(const std::string& command,
     if (it == values.end()) {
       throw std::runtime_error(
           fmt::format("--target-command: there is no placeholder {{{}}} (there are {{iface}}, "
-                      "{{shelf}}, {{slot}} and, with --target-image, {{image}})",
+                      "{{shelf}}, {{slot}}, {{state}} and, with --target-image, {{image}})",
                       name));
     }
     out += it->second;
@@ -58,7 +58,7 @@ TargetProcess::TargetProcess(std::string command, const std::string& log)
     throw std::runtime_error(
         fmt::format("no file for the target's output: {}", std::strerror(error)));
   }
-  fcntl(said_, F_SETFL, O_APPEND);  // emptied, it is written from the beginning again
+  fcntl(said_, F_SETFL, O_APPEND);
 }
 
 TargetProcess::~TargetProcess() {
@@ -76,10 +76,10 @@ std::string TargetProcess::what_it_said() {
   std::string end;
   uint64_t total = 0;
   std::array<char, 4096> piece{};
-  for (ssize_t n = 0;
-       (n = pread(said_, piece.data(), piece.size(), static_cast<off_t>(total))) > 0;) {
+  for (ssize_t n = 0; (n = pread(said_, piece.data(), piece.size(), heard_)) > 0;) {
     const auto size = static_cast<size_t>(n);
     total += size;
+    heard_ += n;
     for (size_t done = 0; log_ >= 0 && done < size;) {
       const ssize_t wrote = write(log_, piece.data() + done, size - done);
       if (wrote <= 0) {
@@ -94,9 +94,8 @@ std::string TargetProcess::what_it_said() {
       end.erase(0, end.size() - kept);
     }
   }
-  if (ftruncate(said_, 0) != 0) {
-    return begin;
-  }
+  // What was read takes no memory any more. Not cut off: what is written meanwhile would go, too.
+  fallocate(said_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, heard_);
   if (end.size() > kept) {
     end.erase(0, end.size() - kept);
   }
@@ -175,4 +174,4 @@ void TargetProcess::kill_now() {
   }
 }
 
-}  // namespace conformance
+}  // namespace conformance::control

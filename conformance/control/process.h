@@ -8,7 +8,7 @@
 #include <map>
 #include <string>
 
-namespace conformance {
+namespace conformance::control {
 
 // Replaces {name} by its value. Throws std::runtime_error naming a placeholder that does not exist.
 std::string fill_placeholders(const std::string& command,
@@ -38,9 +38,10 @@ class TargetProcess {
   bool wait_end(int wait_ms);
   std::string command_;
   int said_ = -1;  // an unnamed file that it writes to
+  off_t heard_ = 0;  // how much of that was read
   int log_ = -1;
   pid_t pid_ = -1;
   std::string ended_;
 };
 
-}  // namespace conformance
+}  // namespace conformance::control
