@@ -14,11 +14,22 @@ namespace {
 constexpr size_t kAskers = 3;  // those that cases ask from, but for a few
 // A link that was cut, or a target that paused, is waited for.
 constexpr int64_t kReturnWaitNs = 10 * links::kNsPerSecond;
+constexpr int64_t kPutRightNs = 30 * links::kNsPerSecond;
+
+Mac witness_mac(Context& t) {
+  Mac mac = t.prober_mac();
+  mac[1] ^= 0x11;
+  mac[2] ^= 0x5a;
+  return mac;
+}
 
 bool needs(const Case& c, Need need) {
   return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
 }
 }  // namespace
+
+Footing::Footing(Context& context, TargetState& state, const RunConfig& config)
+    : t_(context), state_(state), config_(config), witness_(context, witness_mac(context)) {}
 
 bool Footing::has_ended() const {
   return t_.target_ended();
@@ -45,44 +56,78 @@ Footing::Service Footing::ask(Initiator& who, unsigned attempts) {
 void Footing::learn() {
   t_.begin_case({}, Level::must);
   served_.clear();
-  for (size_t i = 0; i < kAskers; ++i) {
-    if (ask(t_.initiator(i)) == Service::served) {
-      served_.insert(t_.initiator(i).mac());
+  for (Initiator* who : askers()) {
+    if (ask(*who) == Service::served) {
+      served_.insert(who->mac());
     }
   }
 }
 
+// Those that cases ask from, and one that no case puts on a list: it is shut out by any entry that
+// was left there.
+std::vector<Initiator*> Footing::askers() {
+  std::vector<Initiator*> out;
+  for (size_t i = 0; i < kAskers; ++i) {
+    out.push_back(&t_.initiator(i));
+  }
+  out.push_back(&witness_);
+  return out;
+}
+
 std::vector<Initiator*> Footing::shut_out() {
   std::vector<Initiator*> out;
-  for (const auto& initiator : t_.shared().initiators) {
-    if (served_.count(initiator->mac()) != 0 && ask(*initiator) != Service::served) {
-      out.push_back(initiator.get());
+  for (Initiator* who : askers()) {
+    if (served_.count(who->mac()) != 0 && ask(*who) != Service::served) {
+      out.push_back(who);
     }
   }
   return out;
 }
 
-// Entries are deleted by those who are admitted, each itself last, without reading the list first:
-// it cannot be read by whom it shuts out.
-bool Footing::put_right_unseen() {
-  std::vector<Mac> askers;
-  for (const auto& initiator : t_.shared().initiators) {
-    askers.push_back(initiator->mac());
+// Whoever of our addresses is answered: asked together, for they may be many, and most are not.
+std::vector<Mac> Footing::admitted(const std::vector<Mac>& addresses) {
+  constexpr unsigned rounds = 3;  // a bad link may take a question
+  constexpr uint64_t together_max = 32;
+  const size_t together = std::clamp<uint64_t>(t_.target().buffer_count / 2, 1, together_max);
+  std::vector<Mac> found;
+  for (unsigned round = 0; round < rounds && found.empty(); ++round) {
+    for (size_t from = 0; from < addresses.size() && !has_ended(); from += together) {
+      const size_t end = std::min(addresses.size(), from + together);
+      std::vector<Bytes> asked;
+      for (size_t i = from; i < end; ++i) {
+        asked.push_back(Initiator(t_, addresses[i]).send(observer::read_request(0, 1)));
+      }
+      int64_t wait_ns = t_.patience_ns();
+      for (size_t i = from; i < end; ++i) {
+        const auto tag = static_cast<uint32_t>(*get(asked[i - from], F::tag));
+        if (Initiator(t_, addresses[i]).await_tag(tag, wait_ns)) {
+          found.push_back(addresses[i]);
+        } else {
+          wait_ns = 0;  // what was asked together has had its time
+        }
+        t_.ledger().settle(asked[i - from], rounds);
+      }
+    }
   }
-  askers.push_back(t_.prober_mac());
+  return found;
+}
+
+// Entries are deleted by those who are admitted, each itself last, without reading the list first:
+// it cannot be read by whom it shuts out, nor when it is longer than a target can say.
+bool Footing::put_right_unseen() {
   const std::vector<Mac> listed(t_.shared().listed.begin(), t_.shared().listed.end());
-  askers.insert(askers.end(), listed.begin(), listed.end());
-  constexpr size_t askers_max = 300;
-  askers.resize(std::min(askers.size(), askers_max));
-  for (const Mac& mac : askers) {
-    Initiator who(t_, mac);
-    constexpr unsigned quickly = 2;
-    if (has_ended()) {
+  std::vector<Mac> addresses;
+  for (const auto& initiator : t_.shared().initiators) {
+    addresses.push_back(initiator->mac());
+  }
+  addresses.push_back(t_.prober_mac());
+  addresses.insert(addresses.end(), listed.begin(), listed.end());
+  const int64_t until_ns = t_.now_ns() + t_.scaled(kPutRightNs);
+  for (const Mac& mac : admitted(addresses)) {
+    if (has_ended() || t_.now_ns() > until_ns) {
       return false;
     }
-    if (ask(who, quickly) == Service::silence) {
-      continue;
-    }
+    Initiator who(t_, mac);
     std::vector<observer::Directive> edits;
     for (const Mac& entry : listed) {
       if (entry != mac && !state_.had_on_mask(entry)) {

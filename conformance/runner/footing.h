@@ -20,8 +20,7 @@ class Footing {
     locked_out,  // answers some of our addresses and shuts others out, whatever was tried
   };
 
-  Footing(Context& context, TargetState& state, const RunConfig& config)
-      : t_(context), state_(state), config_(config) {}
+  Footing(Context& context, TargetState& state, const RunConfig& config);
 
   // Who is served before the first case. Nobody else will be missed.
   void learn();
@@ -43,6 +42,8 @@ class Footing {
   // The addresses that were served before the first case and are not now.
   std::vector<Initiator*> shut_out();
   State look(CaseResult& result, bool changes, bool lists, bool everybody);
+  std::vector<Initiator*> askers();
+  std::vector<Mac> admitted(const std::vector<Mac>& addresses);
   bool put_right_unseen();
   bool await_return();
   void restore(CaseResult& result);
@@ -50,6 +51,7 @@ class Footing {
   Context& t_;
   TargetState& state_;
   const RunConfig& config_;
+  Initiator witness_;
   std::set<Mac> served_;
   std::vector<Bytes> suspects_;
   bool lapsed_ = false;

@@ -66,6 +66,14 @@ std::string told(const Report& r) {
   return out + r.trouble + "\n" + links::to_string(r.link) + "\n";
 }
 
+std::string entries(const std::vector<observer::Mac>& list) {
+  std::string out;
+  for (const observer::Mac& mac : list) {
+    out += observer::to_string(mac) + " ";
+  }
+  return out;
+}
+
 class EachWire : public testing::TestWithParam<NamedWire> {};
 
 TEST_P(EachWire, AccusesNobodyAndProvesWhatCanBeProven) {
@@ -92,8 +100,8 @@ TEST_P(EachWire, AccusesNobodyAndProvesWhatCanBeProven) {
           return sector.second != deviants::Bytes(observer::kSectorBytes, 0);
         });
     EXPECT_EQ(changed, 0) << "sectors are not as they were found";
-    EXPECT_TRUE(model.model().mask.empty());
-    EXPECT_TRUE(model.model().reserved.empty());
+    EXPECT_TRUE(model.model().mask.empty()) << entries(model.model().mask);
+    EXPECT_TRUE(model.model().reserved.empty()) << entries(model.model().reserved);
   }
 }
 
