@@ -58,7 +58,7 @@ struct Bench {
     }
     facts.active_extensions = {"reset",          "tag_inc_le", "tag_inc_be", "tag_random",
                                "coalesced_read", "congestion", "crc8x4"};
-    if (facts.sectors > kLba28End || config.write_ns > ModelConfig().write_ns) {
+    if (facts.sectors > kLba28End) {
       learn_disk(context);  // as every run does; on other disks nothing depends on it
     }
   }
@@ -189,8 +189,10 @@ TEST_P(EachCase, PassesOnASlowDisk) {
   ModelConfig config = Bench::config_for(c);
   config.write_ns = 300 * links::kNsPerMs;
   Bench bench(config, conforming());
-  EXPECT_GE(bench.context.write_ns(), config.write_ns);
   const CaseResult r = run_case(bench.context, c);
+  if (std::count(c.needs.begin(), c.needs.end(), Need::write) != 0) {
+    EXPECT_GE(bench.context.write_ns(), config.write_ns);
+  }
   EXPECT_TRUE(r.verdict == Verdict::pass || r.verdict == Verdict::info) << told(r);
   EXPECT_EQ(said_against(bench), "");
 }

@@ -301,7 +301,8 @@ class Context {
     std::set<std::string> allowed;  // by --allow; the gate (links/gate.h) asks for nothing else
     // Sectors outside scratch, and what stands there: a write that leaves it so may go out.
     std::map<uint64_t, Bytes> harmless;
-    bool keeps_lba48 = false;  // seen: a 48-bit write does not come down on its low 28 bits
+    bool keeps_lba48 = false;       // seen: a 48-bit write does not come down on its low 28 bits
+    bool writing_prepared = false;  // how long a write takes was seen, once for all cases
     std::deque<std::unique_ptr<Initiator>> initiators;
     std::unique_ptr<Initiator> prober;
     uint32_t tag = 0x00a0e001;

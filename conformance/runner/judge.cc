@@ -90,6 +90,87 @@ void name_frames(CaseResult& result) {
   }
 }
 
+Bytes sector_at(Context& t, uint64_t lba) {
+  const Exchange x = t.a().ask_firmly(observer::read_request(lba, 1));
+  if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
+    throw CaseEnd(Verdict::inconclusive, fmt::format("sector {} cannot be read", lba));
+  }
+  return x.data();
+}
+
+// Reads far behind the disk, with the same low 28 bits: where the bits above them are lost, one
+// brings what stands on a scratch sector. In-disk bits are believed where both hold the same.
+bool reads_all_of_lba48(Context& t) {
+  constexpr uint64_t looked_at = 4;
+  const Scratch& s = t.scratch();
+  for (unsigned bit = 28; bit < 48; ++bit) {
+    bool kept = false;
+    for (uint64_t i = 0; i < std::min(s.count, looked_at) && !kept; ++i) {
+      const uint64_t lba = s.lba + i * (s.count - 1) / looked_at;
+      const uint64_t high = lba | 1ULL << bit;
+      if (high == lba) {
+        kept = true;
+        break;
+      }
+      const Exchange x = t.a().ask_firmly(observer::read_request(high, 1));
+      const bool inside = high < t.target().sectors;
+      kept = inside || (x.answered() && !seen::good_ata(x)) ||
+             (seen::good_ata(x) && x.data() != sector_at(t, lba));
+    }
+    if (!kept) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// A scratch range beyond 28 bits: what stands on the sector that the low 28 bits say is written to
+// a scratch sector; on the wrong one it changes nothing.
+bool writes_all_of_lba48(Context& t) {
+  constexpr uint64_t looked_at = 64;
+  const uint64_t first = std::max(t.scratch().lba, kLba28End);
+  const uint64_t end = t.scratch().lba + t.scratch().count;
+  for (uint64_t lba = first; lba < std::min(end, first + looked_at); ++lba) {
+    const Bytes low = sector_at(t, lba % kLba28End);
+    const Bytes before = sector_at(t, lba);
+    if (low != before) {
+      t.a().ask_firmly(observer::write_request(lba, low));
+      const bool reached = sector_at(t, lba) == low;
+      t.a().ask_firmly(observer::write_request(lba, before));
+      return reached;
+    }
+  }
+  return true;  // the same everywhere: nothing stands there that a cut LBA could spoil unseen
+}
+
+// Before the first case that writes, and as a part of it: how long a write takes, by writing what
+// stands there, and whether 48-bit writes go where they should.
+void prepare_writing(Context& t) {
+  auto& shared = t.shared();
+  if (shared.writing_prepared || !shared.may_write || t.scratch().count == 0) {
+    return;
+  }
+  shared.writing_prepared = true;
+  constexpr int samples = 3;
+  const uint64_t lba = t.scratch().lba;
+  const bool kept = shared.keeps_lba48;
+  shared.keeps_lba48 = true;  // what it writes here keeps to the scratch range, or changes nothing
+  bool reached = false;
+  try {
+    const Bytes stands = sector_at(t, lba);
+    for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
+      const Exchange x = t.a().ask(observer::write_request(lba, stands));
+      if (!x.answered() || sector_at(t, lba) != stands) {
+        break;
+      }
+    }
+    reached = kept && writes_all_of_lba48(t);
+  } catch (const CaseEnd&) {
+    reached = false;  // the case itself meets whatever stood in the way
+  }
+  shared.keeps_lba48 = reached;
+}
+
 }  // namespace
 
 CaseResult run_case(Context& t, const Case& c) {
@@ -123,6 +204,9 @@ CaseResult run_case(Context& t, const Case& c) {
   };
   guarded([&] {
     require_extensions(t, c);
+    if (std::find(c.needs.begin(), c.needs.end(), Need::write) != c.needs.end()) {
+      prepare_writing(t);
+    }
     c.run(t);
   });
   const bool ended = t.target_ended();
@@ -254,57 +338,6 @@ std::optional<std::string> learn_target(Context& t) {
   return std::nullopt;
 }
 
-namespace {
-
-Bytes sector_at(Context& t, uint64_t lba) {
-  const Exchange x = t.a().ask_firmly(observer::read_request(lba, 1));
-  if (!seen::good_ata(x) || x.data().size() != observer::kSectorBytes) {
-    throw CaseEnd(Verdict::inconclusive, fmt::format("sector {} cannot be read", lba));
-  }
-  return x.data();
-}
-
-// Far behind the disk, with the same low 28 bits: where the bits above them are lost, what is
-// written comes down on the scratch sector, which is ours.
-bool refuses_high_lba(Context& t, uint64_t lba) {
-  uint64_t high_bit = kLba28End;
-  while (high_bit < 1ULL << 48 && (lba | high_bit) < t.target().sectors) {
-    high_bit <<= 1;
-  }
-  if (high_bit == 1ULL << 48) {
-    return false;
-  }
-  const Bytes before = sector_at(t, lba);
-  Bytes other = before;
-  for (uint8_t& b : other) {
-    b = static_cast<uint8_t>(~b);
-  }
-  t.a().ask_firmly(observer::write_request(lba | high_bit, other));
-  if (sector_at(t, lba) == before) {
-    return true;
-  }
-  t.a().ask_firmly(observer::write_request(lba, before));
-  return false;
-}
-
-// A scratch range beyond 28 bits: what stands on the sector that the low 28 bits say is written to
-// a scratch sector; on the wrong one it changes nothing.
-bool reaches_high_lba(Context& t) {
-  for (uint64_t lba = t.scratch().lba; lba < t.scratch().lba + t.scratch().count; ++lba) {
-    const Bytes low = sector_at(t, lba % kLba28End);
-    const Bytes before = sector_at(t, lba);
-    if (low != before) {
-      t.a().ask_firmly(observer::write_request(lba, low));
-      const bool reached = sector_at(t, lba) == low;
-      t.a().ask_firmly(observer::write_request(lba, before));
-      return reached;
-    }
-  }
-  return true;  // the same everywhere: nothing stands there that a cut LBA could spoil unseen
-}
-
-}  // namespace
-
 PathMtu measure_path_mtu(Context& t) {
   constexpr size_t ethernet_header = 14;
   constexpr unsigned attempts = 4;
@@ -355,15 +388,8 @@ PathMtu measure_path_mtu(Context& t) {
 
 void learn_disk(Context& t) {
   t.begin_case({}, Level::must);
-  const uint64_t lba = t.scratch().lba;
-  // What it writes here keeps to the scratch range, or changes nothing.
-  t.shared().keeps_lba48 = true;
   try {
-    constexpr int samples = 3;
-    for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
-      t.a().ask_firmly(observer::write_request(lba, sector_at(t, lba)));
-    }
-    t.shared().keeps_lba48 = lba < kLba28End ? refuses_high_lba(t, lba) : reaches_high_lba(t);
+    t.shared().keeps_lba48 = t.scratch().count > 0 && reads_all_of_lba48(t);
   } catch (const CaseEnd&) {
     t.shared().keeps_lba48 = false;
   }

@@ -57,8 +57,8 @@ struct PathMtu {
 };
 PathMtu measure_path_mtu(Context& context);
 
-// How long a write takes, and whether a 48-bit write may come down on its low 28 bits. Writes to a
-// scratch sector, which must have been saved, and puts it back.
+// Whether a 48-bit request may come down on its low 28 bits. Only reads: what only a write can
+// show is seen when the first case that writes begins.
 void learn_disk(Context& t);
 
 // Config string, mask and reserve lists, and the scratch sectors: as they were found, and put back.

@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kJumboMtu = 9000;
 const char* const kLeftAsFound = "run.target-left-as-found";
 const char* const kPuttingBack = "run.putting-back";
+const char* const kLearning = "run.learning";
 
 bool needs(const Case& c, Need need) {
   return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
@@ -73,8 +74,15 @@ class Run {
       hear_target();
       if (report_.target_known) {
         save();
-        run_cases();
+        if (!context_.target_ended()) {
+          run_cases();
+        } else if (died_of_learning(); revive(0)) {
+          run_cases();
+        }
       } else {
+        if (context_.target_ended() && report_.target.mac != Mac{}) {
+          died_of_learning();
+        }
         give_up_rest(0, Verdict::inconclusive, "did not run: " + report_.trouble);
       }
     } catch (const Interrupted&) {
@@ -120,7 +128,11 @@ class Run {
         report_.trouble = "the target's program " + fate;
         return;
       }
-      everybody = discover(context_);
+      try {
+        everybody = discover(context_);
+      } catch (const TargetGone&) {
+        continue;
+      }
       std::copy_if(everybody.begin(), everybody.end(), std::back_inserter(found), is_meant);
     }
     if (found.empty() && named) {  // one that knows no broadcasts, perhaps
@@ -198,9 +210,7 @@ class Run {
             path.interface, path.out, path.in);
       }
       state_.save(context_, true, true, writes_);
-      if (writes_) {
-        learn_disk(context_);
-      }
+      learn_disk(context_);
     } catch (const CaseEnd& end) {
       writes_ = false;
       context_.shared().may_write = false;
@@ -282,13 +292,13 @@ class Run {
         if (last_death_.empty() || in_putting_back) {
           last_death_ = fmt::format("the target died while what {} had changed was put back", id);
         }
-        return revive();
+        return revive(next_ + 1);
       case Footing::State::locked_out:
         last_death_ = fmt::format(
             "{} locked the suite's own addresses out ({}), and that could not "
             "be put right",
             id, footing_.what());
-        return revive();
+        return revive(next_ + 1);
     }
     return true;
   }
@@ -408,7 +418,32 @@ class Run {
     putting_back_.push_back(std::move(f));
   }
 
-  bool revive() {
+  // It was only read, by every host that looks at a disk: no case asked for that, and it is told.
+  void died_of_learning() {
+    const std::string fate = config_.target->fate();
+    CaseResult result;
+    result.id = kLearning;
+    result.level = Level::must;
+    result.verdict = Verdict::fail;
+    result.started_ns = report_.started_ns;
+    result.reason = fmt::format("the target died while it was only looked at: it {}", fate);
+    Finding f;
+    f.verdict = result.verdict;
+    f.headline = result.reason;
+    f.expected = "a target that goes on answering";
+    f.got = fate;
+    f.cause = "died: " + fate;
+    const std::vector<Bytes>& suspects = context_.shared().since_last_reply;
+    if (!suspects.empty()) {
+      f.frames.push_back({FrameRole::request, suspects.front(), {}, 0, 1});
+    }
+    result.findings.push_back(std::move(f));
+    add(std::move(result));
+    last_death_ = "the target died while it was only looked at: it " + fate;
+  }
+
+  // `next`: the case that would come now.
+  bool revive(size_t next) {
     if (config_.target->restarts()) {
       try {
         context_.begin_case({}, Level::must);
@@ -423,7 +458,7 @@ class Run {
       }
     }
     report_.trouble = last_death_;
-    give_up_rest(next_ + 1, Verdict::inconclusive, "did not run: " + last_death_);
+    give_up_rest(next, Verdict::inconclusive, "did not run: " + last_death_);
     dead_ = true;
     return false;
   }

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "conformance/control/model_control.h"
+#include "conformance/links/gate.h"
 #include "conformance/links/unix_socket.h"
 #include "conformance/report/baseline.h"
 #include "conformance/runner/selection.h"
@@ -50,6 +51,26 @@ Deviant dies_of(std::function<bool(const Bytes&)> frame) {
   };
   return d;
 }
+
+// A model whose process is known to have ended when `dead` says so.
+class Mortal final : public control::TargetControl {
+ public:
+  Mortal(ModelLink& link, bool& dead) : link_(link), dead_(dead) {}
+  bool restarts() const override { return true; }
+  void start(control::State /*state*/) override {
+    dead_ = false;
+    ++starts;
+    link_.restart();
+  }
+  void stop() override {}
+  void crash() override {}
+  std::string fate() override { return dead_ ? "ended with exit code 1" : ""; }
+  size_t starts = 0;
+
+ private:
+  ModelLink& link_;
+  bool& dead_;
+};
 
 RunConfig config_of(const std::vector<std::string>& patterns, std::set<std::string> allowed = {}) {
   RunConfig config;
@@ -98,6 +119,60 @@ TEST(Run, WithoutPermissionNothingIsChanged) {
   EXPECT_TRUE(link.model().disk.empty());
   EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
   EXPECT_GT(report.counts().at(Verdict::skip), 0U);
+}
+
+// Nobody's disk, string or list is touched by learning, whatever will be allowed later: neither the
+// sectors of the disk nor those past its end, which make an image grow.
+TEST(Run, BeforeTheFirstCaseNothingIsWritten) {
+  for (const uint64_t sectors : {uint64_t{65536}, kLba28End + 4096}) {
+    bool begun = false;
+    std::vector<std::string> early;
+    size_t writes = 0;
+    Deviant watch =
+        deviants::spoils("watch", "", [&](const Bytes& q, ModelTarget&, const Forward& f) {
+          const bool changes = !observer::is_reply(q) && !links::permission_for(q).empty();
+          writes += changes ? 1 : 0;
+          if (changes && !begun) {
+            early.push_back(observer::summary(q));
+          }
+          return f(q);
+        });
+    deviants::ModelConfig model;
+    model.sectors = sectors;
+    ModelLink link(model, watch);
+    RunConfig config = config_of({"ata.write.*", "config.set.*", "mask.edit.*"}, kAll);
+    config.on_begin = [&](size_t, size_t, const Case&) { begun = true; };
+    const Report report = run_suite(link, config);
+    EXPECT_THAT(early, testing::IsEmpty()) << sectors;
+    EXPECT_GT(writes, 0U);
+    EXPECT_EQ(exit_code(report, {}), exit_good) << report::to_text(report);
+  }
+}
+
+// It was only looked at: the case that happens to be the first is not to blame.
+TEST(Run, ADeathWhileItIsOnlyLookedAtIsTold) {
+  bool dead = false;
+  bool once = true;
+  const Deviant mortal =
+      deviants::spoils("dies", "", [&](const Bytes& q, ModelTarget& m, const Forward& f) {
+        const bool past_end = get(q, F::command) == observer::command::ata &&
+                              get(q, F::ata_lba) >= uint64_t{m.config.sectors};
+        dead = dead || (once && past_end);
+        once = once && !dead;
+        return dead ? Answers{} : f(q);
+      });
+  ModelLink link({}, mortal);
+  Mortal control(link, dead);
+  RunConfig config = config_of({"header.tag.*", "config.set.*"}, {"config"});
+  config.target = &control;
+  const Report report = run_suite(link, config);
+  EXPECT_EQ(report.cases.front().id, "run.learning");
+  EXPECT_EQ(report.cases.front().verdict, Verdict::fail);
+  EXPECT_THAT(report.cases.front().reason, HasSubstr("ended with exit code 1"));
+  ASSERT_EQ(report.cases.front().findings.front().frames.size(), 1U);
+  EXPECT_EQ(report.counts().at(Verdict::fail), 1U) << report::to_text(report);
+  EXPECT_EQ(report.counts().at(Verdict::inconclusive), 0U);
+  EXPECT_EQ(control.starts, 1U);
 }
 
 TEST(Run, TheModelPassesEverythingAndIsLeftAsFound) {
@@ -417,26 +492,6 @@ TEST(Capture, HoldsEveryFrameOnTheLogsClock) {
   }
   EXPECT_EQ(rmdir(directory.c_str()), 0);
 }
-
-// A model whose process is known to have ended when `dead` says so.
-class Mortal final : public control::TargetControl {
- public:
-  Mortal(ModelLink& link, bool& dead) : link_(link), dead_(dead) {}
-  bool restarts() const override { return true; }
-  void start(control::State /*state*/) override {
-    dead_ = false;
-    ++starts;
-    link_.restart();
-  }
-  void stop() override {}
-  void crash() override {}
-  std::string fate() override { return dead_ ? "ended with exit code 1" : ""; }
-  size_t starts = 0;
-
- private:
-  ModelLink& link_;
-  bool& dead_;
-};
 
 TEST(Run, ATargetWhoseProcessEndedIsNotWaitedFor) {
   bool dead = false;
