@@ -29,7 +29,7 @@ using Probe = int (*)(Context&, const ProbeOptions&, std::ostream&, std::ostream
 
 Asked ask(Probe probe, ModelLink& link, bool as_json = true) {
   TargetFacts facts;
-  Context context(link, facts, {}, {1.0, false});
+  Context context(link, facts, {}, {1.0});
   ProbeOptions options;
   options.json = as_json;
   std::ostringstream out;
