@@ -172,15 +172,24 @@ void add_deviants(Registry& r) {
     };
   };
   r.add(drops);
-  r.add(deviants::spoils("congestion-writes-wait",
-                         "answers writes half a second late, as if a pause held the disk",
-                         [](const Bytes& q, ModelTarget&, const Forward& forward) {
-                           Answers answers = forward(q);
-                           for (Answer& a : answers) {
-                             a.delay_ns += is_write(q) ? kPauseNs : 0;
-                           }
-                           return answers;
-                         }));
+  Deviant wait;
+  wait.name = "congestion-writes-wait";
+  wait.story =
+      "answers all but the first of several writes half a second late, as if a pause held the disk";
+  wait.make = [] {
+    // A write by itself is quick: a target that is slow at all of them cannot be told from a slow
+    // disk.
+    auto write_before = std::make_shared<bool>(false);
+    return [write_before](const Bytes& q, ModelTarget&, const Forward& forward) {
+      Answers answers = forward(q);
+      for (Answer& a : answers) {
+        a.delay_ns += *write_before && is_write(q) ? kPauseNs : 0;
+      }
+      *write_before = is_write(q);
+      return answers;
+    };
+  };
+  r.add(wait);
   Deviant fickle;
   fickle.name = "congestion-count-fickle";
   fickle.story = "holds the whole of its buffers in one pause and a third of them in the next";
