@@ -560,7 +560,7 @@ void check_settings(const Settings& settings) {
   constexpr std::int64_t kLongest = 1'000'000 * kSecond;
   for (const Range& range : {
            Range{"sectors", settings.sectors, 1, 1 << 20},
-           Range{"mtu", settings.mtu, 1042, 9000},
+           Range{"mtu", settings.mtu, 576, 9000},
            Range{"link_latency_ns", settings.link_latency_ns, 0, kSecond},
            Range{"link_ns_per_byte", settings.link_ns_per_byte, 0, kSecond},
            Range{"queue_bytes", settings.queue_bytes, 0, 1 << 30},

@@ -26,7 +26,7 @@ Engine::Impl::Impl(EngineConfig configuration)
       sessions_(config_.initiators_max) {
   assert(!config_.ports.empty());
   assert(mtu_min(config_) >= kMtuMin);
-  assert(state_.config_string.size() <= wire::kConfigStringBytesMax);
+  assert(state_.config_string.size() <= limits_.config_bytes);
   assert(state_.mask_list.size() <= 255 && state_.reserve_list.size() <= 255);
   assert(config_.operations_max >= request_slots_max_);
   sent_slots_.reserve(slots_.count());

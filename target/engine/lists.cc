@@ -64,16 +64,22 @@ std::uint8_t apply_directive(MacList& list, std::uint8_t command, const wire::Ma
 ListLimits list_limits(std::uint16_t mtu_min) {
   const std::size_t frame_bytes = wire::kEthernetHeaderBytes + mtu_min;
   return {
+      std::min(wire::kConfigStringBytesMax, frame_bytes - wire::kConfigArgumentEnd),
       std::min(kCountMax, (frame_bytes - wire::kMaskArgumentEnd) / wire::kMaskDirectiveBytes),
       std::min(kCountMax, (frame_bytes - wire::kReserveArgumentEnd) / wire::kMacBytes),
   };
 }
 
-ConfigOutcome apply_config(const PersistentState& state, const wire::ConfigRequest& request) {
+ConfigOutcome apply_config(const PersistentState& state, const wire::ConfigRequest& request,
+                           std::size_t string_bytes_max) {
   const bool reads = request.ccmd == wire::ccmd::kRead;
   // The length of a read is nobody's business; everywhere else a string that is too long, or longer
   // than its frame, is a bad argument.
   if (request.ccmd > wire::ccmd::kForceSet || (!reads && !request.string_fits)) {
+    return refuse_config(wire::ErrorCode::bad_argument);
+  }
+  const bool sets = request.ccmd == wire::ccmd::kSet || request.ccmd == wire::ccmd::kForceSet;
+  if (sets && request.string.size() > string_bytes_max) {
     return refuse_config(wire::ErrorCode::bad_argument);
   }
   const std::span<const std::byte> present = state.config_string;

@@ -12,8 +12,10 @@
 
 namespace target::engine {
 
-// How many addresses a list may have: its reply must fit the smallest port.
+// How many addresses a list may have, and how many bytes the config string: the reply must fit the
+// smallest port.
 struct ListLimits {
+  std::size_t config_bytes = 0;
   std::size_t mask = 0;
   std::size_t reserve = 0;
 };
@@ -28,7 +30,8 @@ struct ConfigOutcome {
   std::optional<PersistentState> next;
 };
 [[nodiscard]] ConfigOutcome apply_config(const PersistentState& state,
-                                         const wire::ConfigRequest& request);
+                                         const wire::ConfigRequest& request,
+                                         std::size_t string_bytes_max);
 
 struct MaskOutcome {
   wire::ErrorCode error = wire::ErrorCode::none;

@@ -35,7 +35,7 @@ void append(std::vector<std::byte>& bytes, const wire::MacAddress& mac) {
 }
 
 ConfigOutcome config(std::string_view present, std::uint8_t ccmd, std::string_view asked,
-                     bool fits = true) {
+                     bool fits = true, std::size_t string_bytes_max = 1024) {
   PersistentState state;
   state.config_string = bytes_of(present);
   const auto string = bytes_of(asked);
@@ -43,7 +43,17 @@ ConfigOutcome config(std::string_view present, std::uint8_t ccmd, std::string_vi
   request.ccmd = ccmd;
   request.string_fits = fits;
   request.string = string;
-  return apply_config(state, request);
+  return apply_config(state, request, string_bytes_max);
+}
+
+TEST(Config, AStringThatTheSmallestPortCannotReturnIsABadArgument) {
+  const std::string longest(558, 'y');
+  EXPECT_EQ(config("", wire::ccmd::kForceSet, longest, true, 558).error, wire::ErrorCode::none);
+  EXPECT_EQ(config("", wire::ccmd::kForceSet, longest + "y", true, 558).error,
+            wire::ErrorCode::bad_argument);
+  EXPECT_EQ(config("", wire::ccmd::kSet, longest + "y", true, 558).error,
+            wire::ErrorCode::bad_argument);
+  EXPECT_FALSE(config("", wire::ccmd::kTest, longest + "y", true, 558).answer) << "may be asked";
 }
 
 using Directive = std::pair<std::uint8_t, wire::MacAddress>;
@@ -79,6 +89,8 @@ ReserveOutcome reserve(const PersistentState& state, std::uint8_t rcmd,
 }
 
 TEST(Lists, TheLimitsAreWhatAReplyHolds) {
+  EXPECT_EQ(list_limits(1500).config_bytes, 1024U);
+  EXPECT_EQ(list_limits(576).config_bytes, 558U);
   EXPECT_EQ(list_limits(1500).mask, (1514U - 28U) / 8U);
   EXPECT_EQ(list_limits(1500).reserve, (1514U - 26U) / 6U);
   EXPECT_EQ(list_limits(9000).mask, 255U) << "the count is one byte";

@@ -12,7 +12,7 @@ namespace target::engine {
 void Engine::Impl::serve_config(std::uint16_t port, const wire::Header& header,
                                 const wire::ConfigRequest& request) {
   ++counters_.config_queries;
-  ConfigOutcome outcome = apply_config(state_, request);
+  ConfigOutcome outcome = apply_config(state_, request, limits_.config_bytes);
   if (config_.reset_on == ResetOn::any_config && outcome.well_formed) {
     reset_session(port, header.source);
   }

@@ -21,8 +21,10 @@ inline constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
 
 inline constexpr std::size_t kSectorBytes = 512;
 
-// The least MTU of a port: the reply to a config query with the longest string has to fit.
-inline constexpr std::uint16_t kMtuMin = 1042;
+// The least MTU of a port: a sector, its ATA header and a check fit with room to spare, and every
+// IPv4 link carries that much (RFC 791). What a reply over the smallest port cannot carry is not
+// taken in either: a config string above kMtuMin - 18 bytes, long lists (lists.h).
+inline constexpr std::uint16_t kMtuMin = 576;
 
 // One interface the engine answers on. mtu counts the bytes after the Ethernet header.
 // mtu is at least kMtuMin.

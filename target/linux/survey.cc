@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fstream>
 #include <map>
 #include <utility>
 
+#include "target/engine/lists.h"
 #include "target/linux/image.h"
 #include "target/linux/interface.h"
 #include "target/linux/packet_ring.h"
@@ -121,6 +123,25 @@ std::uint64_t survey_interfaces(const ExportOptions& one, Survey& result) {
   return ring_bytes;
 }
 
+// What was saved at a larger MTU has to fit the replies of today's.
+void survey_fit(const ExportOptions& one, const engine::PersistentState& state, Survey& result) {
+  for (const auto& name : one.interfaces) {
+    const auto facts = look_up_interface(name);
+    if (!facts || facts->mtu < kMtuMin) {
+      continue;
+    }
+    const auto limits =
+        engine::list_limits(static_cast<std::uint16_t>(std::min(facts->mtu, kMtuMax)));
+    if (state.config_string.size() > limits.config_bytes) {
+      result.problems.push_back(fmt::format(
+          "{}: the config string saved in {} has {} bytes, and a reply on {} with its MTU of {} "
+          "carries {}: raise the MTU, or remove the saved state",
+          one.where, one.state_dir, state.config_string.size(), name, facts->mtu,
+          limits.config_bytes));
+    }
+  }
+}
+
 void survey_state(const ExportOptions& one, Survey& result) {
   if (one.state_dir.empty()) {
     return;
@@ -133,7 +154,8 @@ void survey_state(const ExportOptions& one, Survey& result) {
   }
   try {
     const auto directory = open_state_directory(one.state_dir);
-    StateStore(*directory, one.state_dir, one.shelf, one.slot).load();
+    const auto state = StateStore(*directory, one.state_dir, one.shelf, one.slot).load();
+    survey_fit(one, state, result);
   } catch (const StartError& error) {
     result.problems.push_back(fmt::format("{}: {}", one.where, error.what()));
   }

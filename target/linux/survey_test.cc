@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "target/linux/state_store.h"
 #include "target/linux/test_files.h"
 #include "target/linux/test_network.h"
 
@@ -51,11 +52,24 @@ TEST_F(SurveyTest, WantsEthernet) {
   EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("lo is not Ethernet")));
 }
 
-TEST_F(SurveyTest, WantsAnMtuThatCarriesTheLongestConfigString) {
-  testing::ip("link set tgt0 mtu 1041");
-  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("MTU of 1041")));
-  testing::ip("link set tgt0 mtu 1042");
+TEST_F(SurveyTest, WantsAnMtuThatCarriesASector) {
+  testing::ip("link set tgt0 mtu 575");
+  EXPECT_THAT(survey(options_).problems, ElementsAre(HasSubstr("MTU of 575")));
+  testing::ip("link set tgt0 mtu 576");
   EXPECT_THAT(survey(options_).problems, IsEmpty());
+}
+
+TEST_F(SurveyTest, AStringSavedAtALargerMtuHasToFit) {
+  one().state_dir = directory_.path();
+  engine::PersistentState state;
+  state.config_string.assign(559, std::byte{'y'});
+  const auto directory = open_state_directory(one().state_dir);
+  ASSERT_EQ(StateStore(*directory, one().state_dir, one().shelf, one().slot).save(state),
+            engine::DiskStatus::ok);
+  EXPECT_THAT(survey(options_).problems, IsEmpty());
+  testing::ip("link set tgt0 mtu 576");
+  EXPECT_THAT(survey(options_).problems,
+              ElementsAre(::testing::AllOf(HasSubstr("has 559 bytes"), HasSubstr("carries 558"))));
 }
 
 TEST_F(SurveyTest, WarnsOfADownInterfaceAndOfAnOddSize) {
