@@ -18,15 +18,16 @@
 #include "conformance/control/process_control.h"
 #include "conformance/deviant_matrix.h"
 #include "conformance/dry_run.h"
-#include "conformance/links/af_packet.h"
 #include "conformance/links/observer_link.h"
-#include "conformance/links/unix_socket.h"
+#include "conformance/links/port_watch.h"
 #include "conformance/listing.h"
+#include "conformance/open_link.h"
 #include "conformance/outcome.h"
 #include "conformance/output/output_file.h"
 #include "conformance/probe.h"
 #include "conformance/report/compare.h"
 #include "conformance/report_commands.h"
+#include "conformance/runner/profile.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
 #include "conformance/settings_file.h"
@@ -60,13 +61,12 @@ void on_signal(int number) {
 
 struct Options {
   Selection selection;
-  std::string interface, socket_path;
-  bool model = false;
+  LinkOptions link;
   bool observe = false;
-  std::string deviant;
   int shelf = -1;
   int slot = -1;
-  size_t mtu = 0;
+  std::string target_mac;
+  std::vector<std::string> profiles;
   std::vector<std::string> allow;
   std::string scratch;
   double time_scale = 1.0;
@@ -100,17 +100,13 @@ void add_selection(CLI::App& app, Options& o) {
 }
 
 void add_where(CLI::App& app, Options& o) {
-  app.add_option("--interface,-i", o.interface, "Network interface the target is reached through");
-  app.add_option("--socket", o.socket_path,
-                 "UNIX socket (SOCK_SEQPACKET, one frame a message) instead of an interface");
-  app.add_flag("--model", o.model, "Judge the built-in model target instead, in virtual time");
-  app.add_option("--deviant", o.deviant, "With --model: this deviation of it");
+  add_link_options(app, o.link);
   app.add_option("--shelf", o.shelf, "Found by broadcast when left out")
       ->check(CLI::Range(0, 0xfffe));
   app.add_option("--slot", o.slot, "Found by broadcast when left out")->check(CLI::Range(0, 0xfe));
-  app.add_option("--mtu", o.mtu,
-                 "With --model or --socket (default 1500); an interface knows its own")
-      ->check(CLI::Range(576, 65535));
+  app.add_option("--target-mac", o.target_mac,
+                 "Its address, where more than one answers for the same shelf and slot")
+      ->type_name("MAC");
   app.add_option("--time-scale", o.time_scale, "Multiplies every wait")
       ->check(CLI::Range(0.01, 1000.0))
       ->check([](const std::string& text) {  // nan is between any two numbers
@@ -136,6 +132,10 @@ void add_run(CLI::App& app, Options& o) {
          "--fail-on", o.fail_on,
          "Further verdicts that make the exit code 1: warn, info, unsupported, skip, inconclusive")
       ->delimiter(',');
+  app.add_option("--profile", o.profiles,
+                 "Initiators whose needs count beside the Linux driver's: ipxe, plan9, winaoe")
+      ->delimiter(',')
+      ->type_name("NAME");
   app.add_option(
       "--target-command", o.target_command,
       "Start the target with this, and again when a case asks; {iface} {shelf} {slot} {image} "
@@ -146,7 +146,10 @@ void add_run(CLI::App& app, Options& o) {
                  "What is added to --target-command for another number of receive buffers, with "
                  "{buffers} in it ('--buffer-count {buffers}')")
       ->type_name("OPTION");
-  app.add_option("--target-interface", o.target_interface, "{iface} of it (default: --interface)");
+  app.add_option(
+      "--target-interface", o.target_interface,
+      "{iface} of it (default: --interface). Where it is on this machine, what leaves it "
+      "is counted: only there a target that answers twice shows");
   app.add_option("--target-image", o.target_image, "{image} of it");
   app.add_option("--capture", o.capture_dir, "A pcap file for every case goes there")
       ->type_name("DIR");
@@ -244,17 +247,23 @@ std::string repeat_command(const Options& o) {
       out += fmt::format(" {} {}", name, plain ? value : "'" + value + "'");
     }
   };
-  out += o.model ? " --model" : "";
-  add("--deviant", o.deviant);
-  add("--interface", o.interface);
-  add("--socket", o.socket_path);
+  out += o.link.model ? " --model" : "";
+  add("--deviant", o.link.deviant);
+  add("--interface", o.link.interface());
+  add("--socket", o.link.socket_path);
   add("--shelf", o.shelf < 0 ? "" : std::to_string(o.shelf));
   add("--slot", o.slot < 0 ? "" : std::to_string(o.slot));
+  add("--target-mac", o.target_mac);
   std::string allow;
   for (const std::string& a : o.allow) {
     allow += (allow.empty() ? "" : ",") + a;
   }
-  add("--mtu", o.mtu == 0 ? "" : std::to_string(o.mtu));
+  std::string wanted;
+  for (const std::string& name : o.profiles) {
+    wanted += (wanted.empty() ? "" : ",") + name;
+  }
+  add("--profile", wanted);
+  add("--mtu", o.link.mtu == 0 ? "" : std::to_string(o.link.mtu));
   add("--time-scale", o.time_scale == 1.0 ? "" : fmt::format("{}", o.time_scale));
   add("--allow", allow);
   add("--scratch", o.scratch);
@@ -265,68 +274,43 @@ std::string repeat_command(const Options& o) {
   return out;
 }
 
-// The way to the target, and who can start and end it from there.
-struct Port {
-  std::unique_ptr<links::Link> link;
-  std::unique_ptr<control::TargetControl> control;  // none: whoever --target-command names
-};
-
-Port model_port(const deviants::ModelConfig& config, const deviants::Deviant* deviant) {
-  auto link = deviant != nullptr ? std::make_unique<deviants::ModelLink>(config, *deviant)
-                                 : std::make_unique<deviants::ModelLink>(config);
-  auto control = std::make_unique<control::ModelControl>(*link);
-  return {std::move(link), std::move(control)};
+std::optional<Mac> target_mac(const Options& o) {
+  if (o.target_mac.empty()) {
+    return std::nullopt;
+  }
+  const auto mac = observer::mac_from_string(o.target_mac);
+  if (!mac) {
+    throw UsageError(
+        fmt::format("--target-mac {}: an address as in 00:11:22:33:44:55", o.target_mac));
+  }
+  return mac;
 }
 
-Port open_port(const Options& o) {
-  const int ways =
-      (o.interface.empty() ? 0 : 1) + (o.socket_path.empty() ? 0 : 1) + (o.model ? 1 : 0);
-  if (ways != 1) {
-    throw UsageError("one of --interface, --socket and --model says where the target is");
-  }
-  if (!o.deviant.empty() && !o.model) {
-    throw UsageError("--deviant needs --model");
-  }
-  constexpr size_t usual_mtu = 1500;
-  const size_t mtu = o.mtu == 0 ? usual_mtu : o.mtu;
-  if (!o.socket_path.empty()) {
-    return {std::make_unique<links::UnixSocketLink>(o.socket_path, mtu), nullptr};
-  }
-  if (o.model) {
-    deviants::ModelConfig config;
-    config.mtu = mtu;
-    if (o.deviant.empty()) {
-      return model_port(config, nullptr);
-    }
-    const auto& all = Registry::all().deviants();
-    const auto it = all.find(o.deviant);
-    if (it == all.end()) {
-      std::vector<std::string> names;
-      for (const auto& [name, unused] : all) {
-        names.push_back(name);
+std::set<std::string> wanted_profiles(const Options& o) {
+  std::set<std::string> out;
+  for (const std::string& name : o.profiles) {
+    if (std::none_of(profiles().begin(), profiles().end(),
+                     [&](const Profile& p) { return p.name == name; })) {
+      std::string all;
+      for (const Profile& p : profiles()) {
+        all += (all.empty() ? "" : ", ") + p.name;
       }
-      std::string near;
-      for (const std::string& n : nearest(o.deviant, names)) {
-        near += (near.empty() ? "" : ", ") + n;
-      }
-      throw UsageError(fmt::format("--deviant {}: there is none; nearest: {}", o.deviant, near));
+      throw UsageError(fmt::format("--profile {}: there are {}", name, all));
     }
-    return model_port(config, &it->second);
+    out.insert(name);
   }
-  auto link = std::make_unique<links::AfPacketLink>(o.interface);
-  if (o.mtu != 0 && o.mtu != link->mtu()) {
-    throw UsageError(fmt::format("--mtu {0}: the interface {1} has {2} (ip link set {1} mtu {0})",
-                                 o.mtu, o.interface, link->mtu()));
-  }
-  return {std::move(link), nullptr};
+  return out;
 }
 
-// An interface that is not there is wrong usage.
-Port open_named_port(const Options& o) {
+// Who sees the target's port: nobody, where it is not on this machine.
+std::unique_ptr<links::PortWatch> watch_port(const Options& o) {
+  if (o.target_interface.empty() || o.target_interface == o.link.interface()) {
+    return nullptr;
+  }
   try {
-    return open_port(o);
-  } catch (const links::LinkError& e) {
-    throw UsageError(e.what());
+    return std::make_unique<links::PortWatch>(o.target_interface);
+  } catch (const links::LinkError&) {
+    return nullptr;
   }
 }
 
@@ -334,7 +318,7 @@ int plan(const Options& o, const RunConfig& config) {
   constexpr size_t any_mtu = 65535;
   size_t runs = 0;
   for (const Case* c : config.cases) {
-    const auto why = gated(*c, config, o.mtu == 0 ? any_mtu : o.mtu);
+    const auto why = gated(*c, config, o.link.mtu == 0 ? any_mtu : o.link.mtu);
     runs += why ? 0 : 1;
     std::cout << fmt::format("{:<5} {}{}\n", why ? "skip" : "run", c->id, why ? ": " + *why : "");
   }
@@ -374,7 +358,9 @@ Selection selection(const Options& o) {
   return out;
 }
 
-int run(const Options& o, const std::string& command) {
+int run(Options& o, const std::string& command) {
+  constexpr int patience_started = 10;  // a target that was started just now
+  settle_links(o.link);
   RunConfig config;
   config.cases = select(Registry::all(), selection(o));
   config.allowed = allowed(o);
@@ -386,6 +372,8 @@ int run(const Options& o, const std::string& command) {
   if (o.slot >= 0) {
     config.slot = static_cast<uint8_t>(o.slot);
   }
+  config.mac = target_mac(o);
+  config.profiles = wanted_profiles(o);
   config.time_scale = o.time_scale;
   config.capture_dir = o.capture_dir;
   config.repeat_command = o.repeat_as.empty() ? repeat_command(o) : o.repeat_as;
@@ -408,14 +396,14 @@ int run(const Options& o, const std::string& command) {
     throw UsageError("--target-buffers needs --target-command");
   }
   if (!o.target_command.empty()) {
-    if (o.model) {
+    if (o.link.model) {
       throw UsageError("--target-command starts a program: it has no use with --model");
     }
     if (o.shelf < 0 || o.slot < 0) {
       throw UsageError("--target-command needs --shelf and --slot");
     }
     std::map<std::string, std::string> values = {
-        {"iface", o.target_interface.empty() ? o.interface : o.target_interface},
+        {"iface", o.target_interface.empty() ? o.link.interface() : o.target_interface},
         {"shelf", std::to_string(o.shelf)},
         {"slot", std::to_string(o.slot)}};
     if (!o.target_image.empty()) {
@@ -427,33 +415,44 @@ int run(const Options& o, const std::string& command) {
     config.target = process.get();
   }
   if (o.plan) {
-    const Port port = o.model ? open_named_port(o) : Port{};
+    const Port port = o.link.model ? open_link(o.link) : Port{};
     config.target = port.control ? port.control.get() : config.target;
     return plan(o, config);
   }
   if (o.dry_run) {
     constexpr size_t usual_mtu = 1500;
-    std::cout << dry_run(config, o.mtu == 0 ? usual_mtu : o.mtu,
-                         o.model || !o.target_command.empty());
+    std::cout << dry_run(config, o.link.mtu == 0 ? usual_mtu : o.link.mtu,
+                         o.link.model || !o.target_command.empty());
     return exit_good;
   }
-  const Port port = open_named_port(o);
+  take_signals();
+  if (process && !o.link.interfaces.empty()) {
+    open_link(o.link);  // what is not there is said before anything is started
+    process->start(control::State::fresh);
+  }
+  const std::string other_ways = choose_interface(o.link, {config.shelf, config.slot, config.mac},
+                                                  process ? patience_started : 1);
+  const Port port = open_link(o.link);
   links::Link* const link = port.link.get();
   config.target = port.control ? port.control.get() : config.target;
-  take_signals();
-  if (process) {
+  const std::unique_ptr<links::PortWatch> watched_port = watch_port(o);
+  config.witness = watched_port.get();
+  if (process && o.link.interfaces.empty()) {
     process->start(control::State::fresh);
   }
   Progress progress(!o.outcome.quiet);
   config.on_begin = [&](size_t n, size_t total, const Case& c) { progress.begin(n, total, c.id); };
   std::optional<links::ObserverLink> watched;
   if (o.observe) {
-    watched.emplace(*link, o.model || !o.target_command.empty());
+    watched.emplace(*link, o.link.model || !o.target_command.empty());
   }
   report::Report report = run_suite(watched ? static_cast<links::Link&>(*watched) : *link, config);
   progress.clear();
   if (process) {
     process->stop();
+  }
+  if (!other_ways.empty()) {
+    report.notes.push_back(other_ways);
   }
   report.version = aoe_version();
   report.command = command;
@@ -470,7 +469,8 @@ int run(const Options& o, const std::string& command) {
   return report.exit_code;
 }
 
-int probe(const Options& o, bool congestion) {
+int probe(Options& o, Probe what) {
+  settle_links(o.link);
   ProbeOptions options;
   if (o.shelf >= 0) {
     options.shelf = static_cast<uint16_t>(o.shelf);
@@ -478,16 +478,17 @@ int probe(const Options& o, bool congestion) {
   if (o.slot >= 0) {
     options.slot = static_cast<uint8_t>(o.slot);
   }
+  options.mac = target_mac(o);
   options.bursts = o.bursts;
   options.probes = o.probes;
   options.json = o.json;
-  const Port port = open_named_port(o);
   take_signals();
+  choose_interface(o.link, {options.shelf, options.slot, options.mac}, 1);
+  const Port port = open_link(o.link);
   TargetFacts facts;
   Context context(*port.link, facts, {}, {o.time_scale});
   context.shared().interrupted = [] { return g_signals > 0; };
-  return congestion ? probe_congestion(context, options, std::cout, std::cerr)
-                    : probe_extensions(context, options, std::cout, std::cerr);
+  return what(context, options, std::cout, std::cerr);
 }
 
 // What is wrong with the words, in one line; --help and --version as they are.
@@ -538,11 +539,14 @@ int dispatch(int argc, char** argv) {
   CLI::App* extensions_app =
       probe_app->add_subcommand("extensions", "What command 0x23 offers, and how it behaves");
   add_where(*extensions_app, o);
-  for (CLI::App* one : {congestion_app, extensions_app}) {
+  CLI::App* mtu_app = probe_app->add_subcommand(
+      "mtu", "What the link carries each way, against what both sides claim");
+  add_where(*mtu_app, o);
+  for (CLI::App* one : {congestion_app, extensions_app, mtu_app}) {
     one->add_flag("--json", o.json, "Print JSON instead of a table");
     one->footer(
-        "Exit codes: 0 good; 1 the target broke a rule; 2 usage; 3 no target; 4 inconclusive; "
-        "77 the target does not know command 0x23.");
+        "Exit codes: 0 good; 1 the target broke a rule, or the path carries less than both sides "
+        "claim;\n2 usage; 3 no target; 4 inconclusive; 77 the target does not know command 0x23.");
   }
   run_app->footer(
       "Exit codes: 0 good; 1 a MUST (or what Linux needs) failed, or the baseline is not met; 2 "
@@ -575,7 +579,9 @@ int dispatch(int argc, char** argv) {
     return report_commands.run();
   }
   if (probe_app->parsed()) {
-    return probe(o, congestion_app->parsed());
+    return probe(o, congestion_app->parsed() ? probe_congestion
+                    : mtu_app->parsed()      ? probe_mtu
+                                             : probe_extensions);
   }
   if (list_app->parsed()) {
     const auto cases = select(registry, o.selection);

@@ -2,12 +2,14 @@
 
 #include "conformance/probe.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "conformance/cases/families/burst.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
+#include "conformance/runner/who.h"
 
 namespace conformance {
 
@@ -26,18 +28,14 @@ std::string reach(Context& t, const ProbeOptions& options) {
                              t.link().name())
                : fmt::format("no target answers on {}", t.link().name());
   }
-  if (found.size() > 1) {
-    std::string list;
-    for (const Found& f : found) {
-      list += fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot,
-                          observer::to_string(f.mac));
-    }
-    throw UsageError(
-        fmt::format("{} targets answer on {}; choose one:{}", found.size(), t.link().name(), list));
+  const Wanted wanted{options.shelf, options.slot, options.mac};
+  if (std::none_of(found.begin(), found.end(), [&](const Found& f) { return wanted.allows(f); })) {
+    return fmt::format("no such target answers on {}", t.link().name());
   }
-  t.facts().mac = found[0].mac;
-  t.facts().shelf = found[0].shelf;
-  t.facts().slot = found[0].slot;
+  const Choice choice = choose(t, found, wanted);
+  t.facts().mac = choice.target.mac;
+  t.facts().shelf = choice.target.shelf;
+  t.facts().slot = choice.target.slot;
   if (const auto why = learn_target(t)) {
     return fmt::format("target {}.{}: {}", t.target().shelf, t.target().slot, *why);
   }
@@ -59,7 +57,7 @@ std::string headline(Context& t) {
 }
 
 // Runs `ask` against the target; what verifiers throw becomes a message and an exit code.
-int guarded(Context& t, const ProbeOptions& options, std::ostream& err,
+int guarded(Context& t, const ProbeOptions& options, std::ostream& err, bool extensions,
             const std::function<int()>& ask) {
   const auto say = [&](const std::string& text) { err << "aoe-conformance: " << text << "\n"; };
   try {
@@ -68,7 +66,7 @@ int guarded(Context& t, const ProbeOptions& options, std::ostream& err,
       say(trouble);
       return exit_unreachable;
     }
-    if (!t.target().extensions) {
+    if (extensions && !t.target().extensions) {
       say(fmt::format("target {}.{} does not know command 0x23", t.target().shelf,
                       t.target().slot));
       return exit_all_skipped;
@@ -288,12 +286,52 @@ int ask_extensions(Context& t, const ProbeOptions& options, std::ostream& out) {
 
 int probe_congestion(Context& t, const ProbeOptions& options, std::ostream& out,
                      std::ostream& err) {
-  return guarded(t, options, err, [&] { return ask_congestion(t, options, out, err); });
+  return guarded(t, options, err, true, [&] { return ask_congestion(t, options, out, err); });
 }
 
 int probe_extensions(Context& t, const ProbeOptions& options, std::ostream& out,
                      std::ostream& err) {
-  return guarded(t, options, err, [&] { return ask_extensions(t, options, out); });
+  return guarded(t, options, err, true, [&] { return ask_extensions(t, options, out); });
+}
+
+int probe_mtu(Context& t, const ProbeOptions& options, std::ostream& out, std::ostream& err) {
+  return guarded(t, options, err, false, [&] {
+    const PathMtu path = measure_path_mtu(t);
+    const uint64_t advertised = t.target().max_sectors();
+    const bool sound = path.carried() >= path.interface;
+    const auto frame_of = [](uint64_t sectors) {
+      return observer::at::ata_data - 14 + sectors * observer::kSectorBytes;
+    };
+    // What both sides say that they take, and the way back that cannot be seen beyond it.
+    const std::string said =
+        path.in == 0 ? "the target answers no read: nothing is known of the way back"
+        : !sound ? "the path carries less than both sides claim (compare `ip link` on both sides "
+                   "and the switch between)"
+        : path.sectors < advertised
+            ? fmt::format(
+                  "the interface's MTU holds {} of the {} sectors that the target would send",
+                  path.sectors, advertised)
+            : "the path carries what both sides claim";
+    if (options.json) {
+      ordered_json json = {{"target", target_json(t)},
+                           {"interface", path.interface},
+                           {"towards_target", path.out},
+                           {"from_target", path.in},
+                           {"sectors", {{"advertised", advertised}, {"arrive", path.sectors}}},
+                           {"verdict", said}};
+      out << json.dump(2) << "\n";
+    } else {
+      out << headline(t) << "\n"
+          << fmt::format("{:<36} {}\n", "our interface says", path.interface)
+          << fmt::format("{:<36} {}\n", "towards the target", path.out)
+          << fmt::format("{:<36} {}\n", "back, at least", path.in)
+          << fmt::format("{:<36} {} (frames of {} bytes)\n", "sectors that the target advertises",
+                         advertised, frame_of(advertised))
+          << fmt::format("{:<36} {}\n", "sectors of a read that arrive", path.sectors) << "\n"
+          << said << "\n";
+    }
+    return path.in == 0 ? exit_inconclusive : sound ? exit_good : exit_failed;
+  });
 }
 
 }  // namespace conformance

@@ -1,6 +1,7 @@
 #pragma once
-// Two tools for whoever has a target and a question, no verdict: `probe congestion` finds the best
-// number of outstanding requests, `probe extensions` what command 0x23 offers and how. Only reads,
+// Tools for whoever has a target and a question, no verdict: `probe congestion` finds the best
+// number of outstanding requests, `probe extensions` what command 0x23 offers and how, `probe mtu`
+// what the link carries. Only reads,
 // and pauses that the target grants. Exit codes are the suite's; 77: the target has nothing of what
 // is asked.
 
@@ -13,6 +14,7 @@ namespace conformance {
 struct ProbeOptions {
   std::optional<uint16_t> shelf;
   std::optional<uint8_t> slot;
+  std::optional<Mac> mac;
   size_t bursts = 5;
   size_t probes = 1000;
   bool json = false;
@@ -20,5 +22,9 @@ struct ProbeOptions {
 
 int probe_congestion(Context& t, const ProbeOptions& options, std::ostream& out, std::ostream& err);
 int probe_extensions(Context& t, const ProbeOptions& options, std::ostream& out, std::ostream& err);
+// 0: each way carries what the interface and the target's limit say; 1: it does not.
+int probe_mtu(Context& t, const ProbeOptions& options, std::ostream& out, std::ostream& err);
+
+using Probe = int (*)(Context&, const ProbeOptions&, std::ostream&, std::ostream&);
 
 }  // namespace conformance

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "conformance/cases/registry.h"
+#include "conformance/deviants/lossy_link.h"
 #include "conformance/deviants/model_link.h"
 #include "conformance/runner/run.h"
 
@@ -25,9 +26,7 @@ struct Asked {
   json told;
 };
 
-using Probe = int (*)(Context&, const ProbeOptions&, std::ostream&, std::ostream&);
-
-Asked ask(Probe probe, ModelLink& link, bool as_json = true) {
+Asked ask(Probe probe, links::Link& link, bool as_json = true) {
   TargetFacts facts;
   Context context(link, facts, {}, {1.0});
   ProbeOptions options;
@@ -115,6 +114,39 @@ TEST(ProbeExtensions, SeesADifferentTarget) {
   ModelLink shared({}, deviants.at("ext-one-session-for-all"));
   EXPECT_EQ(ask(probe_extensions, shared).told["behaviour"]["asked for by another only"],
             "active for everybody: one session for all");
+}
+
+TEST(ProbeMtu, SaysWhatEachWayCarries) {
+  ModelConfig config;
+  config.mtu = 9000;
+  ModelLink model(config);
+  const Asked sound = ask(probe_mtu, model);
+  EXPECT_EQ(sound.code, exit_good) << sound.err;
+  EXPECT_EQ(sound.told["interface"], 9000);
+  EXPECT_EQ(sound.told["towards_target"], 9000);
+  EXPECT_EQ(sound.told["sectors"]["arrive"], sound.told["sectors"]["advertised"]);
+
+  deviants::Wire out;
+  out.mtu_out = 1500;
+  deviants::LossyLink narrow_out(model, out, 1);
+  const Asked less = ask(probe_mtu, narrow_out);
+  EXPECT_EQ(less.code, exit_failed) << less.out;
+  EXPECT_EQ(less.told["towards_target"], 1500);
+
+  deviants::Wire in;
+  in.mtu_in = 1500;
+  deviants::LossyLink narrow_in(model, in, 1);
+  const Asked back = ask(probe_mtu, narrow_in);
+  EXPECT_EQ(back.code, exit_failed) << back.out;
+  EXPECT_EQ(back.told["sectors"]["arrive"], 2);  // 22 bytes and two sectors are 1046 of the 1500
+  EXPECT_NE(ask(probe_mtu, narrow_in, false).out.find("back"), std::string::npos);
+}
+
+TEST(ProbeMtu, AsksTargetsWithoutExtensionsToo) {
+  ModelConfig config;
+  config.extensions = false;
+  ModelLink model(config);
+  EXPECT_EQ(ask(probe_mtu, model).code, exit_good);
 }
 
 }  // namespace

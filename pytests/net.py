@@ -115,6 +115,28 @@ class Link:
         )
 
 
+class Segment:
+    """One Ethernet of several ports: a bridge with a veth pair for each. `ports[i]` is where a machine stands."""
+
+    def __init__(self, ports, mtu=1500):
+        number = next(_numbers)
+        self._bridge = f"seg{number}"
+        self.ports = [f"port{number}x{i}" for i in range(ports)]
+        ip(f"link add {self._bridge} mtu {mtu} type bridge", f"link set {self._bridge} up")
+        for i, port in enumerate(self.ports):
+            inside = f"seg{number}x{i}"
+            ip(
+                f"link add {port} mtu {mtu} type veth peer name {inside} mtu {mtu}",
+                f"link set {inside} master {self._bridge}",
+                f"link set {inside} up",
+                f"link set {port} up",
+            )
+
+    def close(self):
+        for name in [*self.ports, self._bridge]:
+            subprocess.run(["ip", "link", "del", name], capture_output=True, timeout=20, check=False)
+
+
 def mac_of(interface):
     """The interface's address, by SIOCGIFHWADDR: /sys shows another namespace's interfaces."""
     import fcntl

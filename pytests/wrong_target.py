@@ -26,6 +26,9 @@ MODES = {
     "wrong-sector": "reads the sector after the one asked for",
     "no-idnf": "reads zeros beyond the end",
     "ignores-force": "does not store a string that is forced on it",
+    "twice": "answers every request twice",
+    "no-response-flag": "leaves the response flag clear",
+    "zeros": "answers what it does not know with a frame of zeros, addresses included",
 }
 
 
@@ -58,7 +61,8 @@ class Target:
 
     def send(self, frame, body):
         error, argument = body
-        head = frame[6:12] + self.mac + struct.pack("!HBBHB", ETHERTYPE, 0x1C if error else 0x18, error, self.shelf, self.slot)
+        flags = (0x1C if error else 0x18) & (0xF7 if self.mode == "no-response-flag" else 0xFF)
+        head = frame[6:12] + self.mac + struct.pack("!HBBHB", ETHERTYPE, flags, error, self.shelf, self.slot)
         tag = frame[20:24]
         if self.mode == "wrong-tag" and frame[19] == 0:
             tag = b"\x00bad"
@@ -66,7 +70,11 @@ class Target:
         if self.mode != "stale-padding":
             self.buffer = bytearray(2048)
         self.buffer[: len(reply)] = reply
+        if self.mode == "zeros" and error == 1:
+            self.buffer = bytearray(len(self.buffer))
         self.socket.send(self.buffer[: max(60, len(reply))])
+        if self.mode == "twice":
+            self.socket.send(self.buffer[: max(60, len(reply))])
 
     def noise(self, frame):
         return 0, bytes((i * 37 + frame[23]) & 0xFF for i in range(frame[23] % 50))

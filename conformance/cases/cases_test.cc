@@ -117,6 +117,11 @@ bool failed_by_bytes(const CaseResult& r) {
   return false;
 }
 
+// What is no reply at all is, to whoever watches, a request or no AoE.
+bool is_no_reply(const std::string& deviant) {
+  return deviant.rfind("replies-without-r", 0) == 0 || deviant.rfind("replies-of-zeros", 0) == 0;
+}
+
 struct Watched {
   bool failed_by_bytes = false;  // by some case
   bool said = false;             // by the observer, in some case
@@ -132,6 +137,8 @@ const std::map<std::string, std::string>& observer_lacks() {
       {"ata-flush-claimed-and-aborted", "the words of identify that claim each command"},
       {"ata-flush-refused", "the words of identify that claim each command"},
       {"ata-smart-claimed", "the words of identify that claim each command"},
+      {"advertises-no-sectors", "what Plan 9 makes of a 0 that means 2 to the documents"},
+      {"read-replies-padded", "what Plan 9 makes of bytes behind the data"},
       {"coal-overtakes-writes", "the order in which the target took the write and the read"},
       {"crc-bad-ones-are-remembered", "the reply to the damaged write: there is none"},
       {"ext-empty-table-refused", "a target without extensions refuses tables, too"},
@@ -267,7 +274,7 @@ TEST(Observer, SaysSoTooOfWhatTheSuiteFailsByItsBytes) {
       continue;
     }
     ++by_bytes;
-    const bool lacks = observer_lacks().count(name) != 0;
+    const bool lacks = observer_lacks().count(name) != 0 || is_no_reply(name);
     exempt += lacks ? 1 : 0;
     EXPECT_NE(watched.said, lacks)
         << name << (lacks ? ": exempt, and spoken of" : ": the observer has nothing to say");

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "conformance/cases/no_reply.h"
 #include "conformance/links/gate.h"
 
 namespace conformance {
@@ -17,6 +18,7 @@ using observer::get;
 
 namespace {
 
+constexpr size_t kEthernetHeader = 14;
 constexpr unsigned kAttempts = 3;
 constexpr int64_t kGraceMinNs = 2 * kNsPerMs;
 constexpr int64_t kGraceMaxNs = 200 * kNsPerMs;
@@ -167,6 +169,7 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
     inbox.erase(std::remove_if(inbox.begin(), inbox.end(),
                                [&](const ReceivedFrame& f) { return is_reply_to(f.bytes, mac_); }),
                 inbox.end());
+    context_.odd_.clear();
   };
   forget_old();
   // A disk may be slow, and a barrier may overtake it: ATA commands are waited for, longer each
@@ -196,6 +199,9 @@ Exchange Initiator::exchange(const Bytes& request, unsigned attempts) {
         context_.note_write(x.replied_ns - x.sent_ns);
       }
       return x;
+    }
+    for (Bytes& odd : context_.take_odd(request)) {
+      x.strays.push_back(std::move(odd));
     }
     wait_ns = std::min(2 * wait_ns, std::max(wait_ns, context_.scaled(kPatienceMaxNs)));
   }
@@ -423,6 +429,10 @@ void Context::obey_interruption() {
 
 void Context::transmit(const Bytes& bytes) {
   obey_interruption();
+  if (bytes.size() > frame_max()) {
+    throw CaseEnd(Verdict::skip, fmt::format("needs an MTU of {}; this path carries {}",
+                                             bytes.size() - kEthernetHeader, link_.mtu()));
+  }
   link_.send(bytes);
   constexpr size_t suspects_max = 64;
   if (shared_.since_last_reply.size() < suspects_max) {
@@ -443,12 +453,50 @@ void Context::transmit(const Bytes& bytes) {
   ++shared_.frames_sent;
 }
 
+// Every frame of the target's counts, and one of zeros, which can be nobody else's, too. What it
+// asks by itself does not: it may be somebody's initiator.
 void Context::take_in(ReceivedFrame frame) {
-  if (observer::is_aoe(frame.bytes) && observer::is_reply(frame.bytes) &&
-      shared_.neighbours.count({*get(frame.bytes, F::shelf), *get(frame.bytes, F::slot)}) == 0) {
-    shared_.since_last_reply.clear();
-    inbox_.push_back(std::move(frame));
+  const Bytes& b = frame.bytes;
+  if (observer::is_aoe(b) && observer::is_reply(b)) {
+    if (shared_.neighbours.count({*get(b, F::shelf), *get(b, F::slot)}) == 0) {
+      shared_.since_last_reply.clear();
+      inbox_.push_back(std::move(frame));
+    }
+    return;
   }
+  constexpr size_t source = 6;
+  const bool from_target = b.size() >= source + facts_.mac.size() &&
+                           std::equal(facts_.mac.begin(), facts_.mac.end(), b.begin() + source);
+  const bool asks = observer::is_aoe(b) && shared_.tags_sent.count(tag_of(b)) == 0;
+  if (is_of_zeros(b) || (from_target && !asks)) {
+    shared_.since_last_reply.clear();
+    odd_.push_back(std::move(frame));
+  }
+}
+
+bool Context::is_ours(const Mac& mac) const {
+  return mac == shared_.prober->mac() ||
+         std::any_of(shared_.initiators.begin(), shared_.initiators.end(),
+                     [&](const auto& initiator) { return initiator->mac() == mac; });
+}
+
+std::vector<Bytes> Context::take_odd(const Bytes& request) {
+  std::vector<Bytes> out;
+  const uint32_t tag = tag_of(request);
+  // On some links a frame comes back to its sender.
+  const auto take = [&](std::vector<ReceivedFrame>& from, const auto& test) {
+    for (auto it = from.begin(); it != from.end();) {
+      if (it->bytes != request && test(it->bytes)) {
+        out.push_back(std::move(it->bytes));
+        it = from.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  };
+  take(odd_, [&](const Bytes& b) { return !observer::is_aoe(b) || tag_of(b) == tag; });
+  take(inbox_, [&](const Bytes& b) { return tag_of(b) == tag && !is_ours(destination_of(b)); });
+  return out;
 }
 
 void Context::pump(int64_t until_ns, const std::function<bool()>& done) {
@@ -498,6 +546,19 @@ bool Context::barrier() {
       if (it != inbox_.end()) {
         inbox_.erase(it);
         alive = true;
+        return alive;
+      }
+      // Nor is one whose replies are none.
+      for (auto* from : {&odd_, &inbox_}) {
+        const auto badly = std::find_if(from->begin(), from->end(), [&](const ReceivedFrame& f) {
+          return observer::is_aoe(f.bytes) && tag_of(f.bytes) == tag_of(request) &&
+                 f.bytes != request && (from == &odd_ || !is_ours(destination_of(f.bytes)));
+        });
+        if (badly != from->end()) {
+          from->erase(badly);
+          alive = true;
+          break;
+        }
       }
       return alive;
     };
@@ -632,12 +693,16 @@ void Context::unsupported_if_refused(const Exchange& x, bool silence_too) {
 }
 
 const Bytes& Context::expect_answer(const Exchange& x) {
+  if (!x.answered() && !x.strays.empty()) {
+    const NoReply no = why_no_reply(x.request, x.strays.front());
+    if (no.clause != "HDR-TAG") {  // else it is no reply whatever the case asks for
+      clause_ = no.clause;
+    }
+    fail(no.what, no.expected, no.got, &x, no.marks);
+  }
   if (!x.answered()) {
-    fail(x.strays.empty() ? "the target did not answer" : "no reply carries the request's tag",
-         fmt::format("a reply with tag {:#010x}", tag_of(x.request)),
-         x.strays.empty() ? "silence, while a read from another address was answered"
-                          : fmt::format("a reply with tag {:#010x}", tag_of(x.strays.front())),
-         &x, {F::tag});
+    fail("the target did not answer", fmt::format("a reply with tag {:#010x}", tag_of(x.request)),
+         "silence, while a read from another address was answered", &x, {F::tag});
   }
   return *x.reply;
 }
@@ -757,10 +822,18 @@ void Context::expect_silence_bytes(Initiator& from, const Bytes& bytes) {
            (to == from.mac() && shared_.tags_sent.count(tag_of(f.bytes)) == 0);
   };
   inbox_.clear();
+  odd_.clear();
   transmit(bytes);
   const bool alive = barrier();
   pump(now_ns() + grace_ns(), [&] { return std::any_of(inbox_.begin(), inbox_.end(), is_answer); });
   const auto it = std::find_if(inbox_.begin(), inbox_.end(), is_answer);
+  if (it == inbox_.end()) {
+    x.strays = take_odd(bytes);
+    if (!x.strays.empty()) {
+      fail("the target answered what it must not answer", "silence",
+           why_no_reply(bytes, x.strays.front()).what, &x);
+    }
+  }
   if (it != inbox_.end()) {
     x.reply = it->bytes;
     fail("the target answered what it must not answer", "silence", observer::summary(it->bytes),
@@ -852,6 +925,10 @@ void Context::judge(const Exchange& x, const Outcomes& outcomes, const Marks& ma
       throw CaseEnd(Verdict::fail, o.seen);
     }
     return;
+  }
+  if (!x.reply && !x.strays.empty()) {
+    const NoReply no = why_no_reply(x.request, x.strays.front());
+    fail(no.what, expected, no.got, &x, no.marks);
   }
   fail("none of the allowed answers", expected, x.reply ? observer::summary(*x.reply) : "silence",
        &x, marks);
@@ -975,6 +1052,7 @@ void Context::begin_case(std::string first_clause, Level level) {
   undoing_ = false;
   undo_.clear();
   inbox_.clear();
+  odd_.clear();
   planted_.clear();
   barrier_by_ = nullptr;
   shared_.negotiated.clear();

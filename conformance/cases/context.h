@@ -68,7 +68,8 @@ struct Exchange {
   Bytes request;
   std::optional<Bytes>
       reply;  // the first that matches: R set, to the sender, with the request's tag
-  std::vector<Bytes> strays;  // other replies to the sender meanwhile
+  std::vector<Bytes> strays;  // what else came of the target's meanwhile: replies with other tags,
+                              // and where no reply came, what is none (cases/no_reply.h)
   unsigned sent = 0;          // how often the request went out
   int64_t sent_ns = 0;        // the last time
   int64_t replied_ns = 0;
@@ -114,7 +115,7 @@ class Outcomes {
 
 namespace seen {  // tests for Outcomes
 inline bool silence(const Exchange& x) {
-  return !x.answered();
+  return !x.answered() && x.strays.empty();
 }
 inline bool anything(const Exchange&) {
   return true;
@@ -302,6 +303,7 @@ class Context {
     // Sectors outside scratch, and what stands there: a write that leaves it so may go out.
     std::map<uint64_t, Bytes> harmless;
     bool keeps_lba48 = false;       // seen: a 48-bit write does not come down on its low 28 bits
+    std::string refuses_writes;     // the export takes no writes at all: why
     bool writing_prepared = false;  // how long a write takes was seen, once for all cases
     std::deque<std::unique_ptr<Initiator>> initiators;
     std::unique_ptr<Initiator> prober;
@@ -343,6 +345,9 @@ class Context {
   // Receives until `until_ns` or until `done` says so.
   void pump(int64_t until_ns, const std::function<bool()>& done);
   void take_in(links::ReceivedFrame frame);
+  bool is_ours(const Mac& mac) const;
+  // What came of the target's in place of a reply to this request; it is taken away.
+  std::vector<Bytes> take_odd(const Bytes& request);
   void transmit(const Bytes& bytes);
   void obey_interruption();
   void note_write(int64_t ns);
@@ -352,6 +357,7 @@ class Context {
   void log(bool outgoing, int64_t at_ns, BytesView bytes);
   Verdict broken() const;
   std::vector<links::ReceivedFrame> inbox_;
+  std::vector<links::ReceivedFrame> odd_;  // of the target's, and no replies
   // What is sent passes the guard first, and what the tap sees is what goes over the link.
   links::Tap tap_;
   links::Ledger ledger_{tap_};

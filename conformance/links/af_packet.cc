@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -16,6 +17,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <string_view>
 
 namespace conformance::links {
 
@@ -46,6 +48,32 @@ std::string reason() {
   }
   throw LinkError(fmt::format("there is no interface '{}' here; there are: {}", interface,
                               list.empty() ? "none" : list));
+}
+
+// Of what fits the buffer.
+size_t hash_of(BytesView frame) {
+  const size_t size = std::min(frame.size(), kFrameBytesMax);
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(frame.data()), size});
+}
+
+// AoE's frames, and those that have no EtherType at all: some targets answer with a frame of zeros.
+// Our own are nobody's answer.
+void hear_aoe_and_zeros(int fd) {
+  constexpr uint32_t ether_type_at = 12;
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ether_type_at),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kAoeEtherType, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffffU),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog filter{std::size(program), program};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0) {
+    throw LinkError(fmt::format("packet filter: {}", reason()));
+  }
+  // Best effort: what goes out is passed over in receive as well.
+  constexpr int on = 1;
+  setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
 }
 
 ifreq request_for(const std::string& interface) {
@@ -80,6 +108,7 @@ AfPacketLink::AfPacketLink(const std::string& interface)
     if (ioctl(fd_, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_UP) == 0) {
       throw LinkError(fmt::format("interface '{0}' is down (ip link set {0} up)", interface));
     }
+    loops_back_ = (r.ifr_flags & IFF_LOOPBACK) != 0;
     if (ioctl(fd_, SIOCGIFMTU, &r) < 0) {
       throw LinkError(fmt::format("interface '{}': no MTU: {}", interface, reason()));
     }
@@ -94,6 +123,7 @@ AfPacketLink::AfPacketLink(const std::string& interface)
                    sizeof kReceiveBufferBytes) < 0) {
       setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &kReceiveBufferBytes, sizeof kReceiveBufferBytes);
     }
+    hear_aoe_and_zeros(fd_);
     packet_mreq membership{};
     membership.mr_ifindex = index;
     membership.mr_type = PACKET_MR_PROMISC;
@@ -102,7 +132,7 @@ AfPacketLink::AfPacketLink(const std::string& interface)
     }
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(kAoeEtherType);
+    address.sll_protocol = htons(ETH_P_ALL);
     address.sll_ifindex = index;
     if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
       throw LinkError(fmt::format("interface '{}': bind: {}", interface, reason()));
@@ -130,6 +160,9 @@ void AfPacketLink::send(BytesView frame) {
   for (;;) {
     if (::send(fd_, frame.data(), frame.size(), 0) >= 0) {
       last_refused_ = false;
+      if (loops_back_) {
+        looping_.insert(hash_of(frame));
+      }
       return;
     }
     const int error = errno;
@@ -188,6 +221,13 @@ std::optional<ReceivedFrame> AfPacketLink::receive(int64_t deadline_ns) {
     if (n >= 0) {
       if (from.sll_pkttype == PACKET_OUTGOING) {
         continue;
+      }
+      if (loops_back_) {  // what we said ourselves is nobody's answer
+        const auto own = looping_.find(hash_of(BytesView(buffer_).first(static_cast<size_t>(n))));
+        if (own != looping_.end()) {
+          looping_.erase(own);
+          continue;
+        }
       }
       return ReceivedFrame{Bytes(buffer_.begin(), buffer_.begin() + n), now_ns()};
     }

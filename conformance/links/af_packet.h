@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include <unordered_set>
+
 #include "conformance/links/link.h"
 
 namespace conformance::links {
@@ -31,6 +33,8 @@ class AfPacketLink : public Link {
   size_t mtu_ = 0;
   int64_t clock_offset_ns_ = 0;
   Bytes buffer_;
+  bool loops_back_ = false;                  // what is sent comes back, as on lo
+  std::unordered_multiset<size_t> looping_;  // what has not come back yet, by its hash
   NotTaken not_taken_;
   bool last_refused_ = false;  // the frame before this one was not taken either
 };

@@ -92,7 +92,9 @@ void Ledger::send(BytesView frame) {
     Key key{mac_at(frame, 6), static_cast<uint32_t>(*get(frame, F::tag)),
             static_cast<uint8_t>(*get(frame, F::command))};
     note_question(key, now_ns());
-    page_[key].to_all = get(frame, F::shelf) == kEveryShelf || get(frame, F::slot) == kEverySlot;
+    const bool to_every_port = (frame[0] & 1) != 0;
+    page_[key].to_all =
+        to_every_port || get(frame, F::shelf) == kEveryShelf || get(frame, F::slot) == kEverySlot;
     const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
     if (key.command == observer::command::ata && observer::is_ata_read(ata)) {
       for (const auto& entry : observer::coalesced_tail(frame)) {
@@ -135,11 +137,11 @@ bool Ledger::take(const ReceivedFrame& frame) {
   const size_t hash = hash_of(frame.bytes);
   if (q.to_all && !old && !q.settled &&
       q.who
-          .insert(
-              static_cast<uint32_t>(*get(frame.bytes, F::shelf) << 8 | *get(frame.bytes, F::slot)))
+          .insert({mac_at(frame.bytes, 6), static_cast<uint32_t>(*get(frame.bytes, F::shelf) << 8 |
+                                                                 *get(frame.bytes, F::slot))})
           .second &&
       q.who.size() > 1) {
-    return true;  // another target's answer
+    return true;  // another target's answer, or another port's
   }
   ++q.received;
   if (!old && !q.settled && q.received <= q.sent) {

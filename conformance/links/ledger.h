@@ -93,7 +93,7 @@ class Ledger : public Wrapped {
     size_t answer = 0;  // hash of the first
     // To every shelf or slot: each target answers for itself, and who has done so is kept.
     bool to_all = false;
-    std::set<uint32_t> who;
+    std::set<std::pair<Mac, uint32_t>> who;
   };
   void note_question(const Key& key, int64_t at_ns);
   // True when the frame is to be handed on.

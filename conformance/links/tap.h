@@ -1,6 +1,7 @@
 #pragma once
 // What wraps a Link to see or to forbid: a Tap shows every frame, both ways, to whoever asked; a
-// Guard asks before each frame goes out, and what it is asked may throw. Neither changes a frame.
+// Guard asks before each frame goes out, and what it is asked may throw; a Muted passes over some
+// senders. None changes a frame.
 // Knows nothing of AoE.
 
 #include <algorithm>
@@ -59,6 +60,32 @@ class Tap : public Wrapped {
     }
   }
   std::vector<Eye> eyes_;
+};
+
+// Keeps back what comes from some source addresses: other machines that answer for the same shelf
+// and slot, and the target's other ports.
+class Muted : public Wrapped {
+ public:
+  using Wrapped::Wrapped;
+  void mute(const Mac& mac) { muted_.push_back(mac); }
+  std::optional<ReceivedFrame> receive(int64_t deadline_ns) override {
+    for (;;) {
+      auto frame = inner().receive(deadline_ns);
+      if (!frame || !is_muted(frame->bytes)) {
+        return frame;
+      }
+    }
+  }
+
+ private:
+  bool is_muted(BytesView frame) const {
+    constexpr size_t source = 6;
+    return std::any_of(muted_.begin(), muted_.end(), [&](const Mac& mac) {
+      return frame.size() >= source + mac.size() &&
+             std::equal(mac.begin(), mac.end(), frame.begin() + source);
+    });
+  }
+  std::vector<Mac> muted_;
 };
 
 class Guard : public Wrapped {

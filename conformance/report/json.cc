@@ -223,6 +223,10 @@ std::string to_json(const Report& r) {
                {"reordered", r.link.reordered},
                {"not_taken", r.link.not_taken},
                {"path_trouble", r.path_trouble}};
+  j["notes"] = ordered_json::array();
+  for (const std::string& note : r.notes) {
+    j["notes"].push_back(printable(note));
+  }
   j["baseline"] = {{"used", r.baseline_used}, {"surprises", ordered_json::array()}};
   for (const std::string& s : r.baseline_surprises) {
     j["baseline"]["surprises"].push_back(printable(s));

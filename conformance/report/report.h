@@ -28,9 +28,10 @@ struct Report {
   std::vector<std::string> baseline_surprises;
   bool baseline_used = false;
   uint64_t frames_sent = 0;
-  std::string path_trouble;  // the link carries less than both sides say
-  links::LinkCounts link;    // what it did to questions and answers
-  double loss = 0;           // the share of questions and answers that it lost; cautious
+  std::string path_trouble;        // the link carries less than both sides say
+  std::vector<std::string> notes;  // of the surroundings, for the reader: other ports, profiles
+  links::LinkCounts link;          // what it did to questions and answers
+  double loss = 0;                 // the share of questions and answers that it lost; cautious
   double rtt_us = 0;
   int exit_code = 0;
   std::string capture_trouble;  // a capture that could not be written; empty: all were

@@ -265,18 +265,6 @@ std::string family_table(const Report& r, bool colour) {
     for (const auto& [verdict, count] : table[family]) {
       sum += count;
     }
-    if (!r.path_trouble.empty()) {
-      out += "link: " + r.path_trouble + "\n";
-    }
-    if (r.link.interfered()) {
-      const auto again = std::count_if(r.cases.begin(), r.cases.end(),
-                                       [](const CaseResult& c) { return c.attempts > 1; });
-      out += fmt::format("link: of {} questions: {}; {} cases were asked again for it\n",
-                         r.link.asked, links::to_string(r.link), again);
-      if (r.link.repeated > 0) {
-        out += "link: answers came twice: target or link, from one end nobody can tell\n";
-      }
-    }
     out += fmt::format("{:<{}}  {:>5}", family, width, sum);
     for (const Verdict v : kVerdicts) {
       if (n.at(v) > 0) {
@@ -286,6 +274,18 @@ std::string family_table(const Report& r, bool colour) {
       }
     }
     out += "\n";
+  }
+  for (const std::string& note : r.notes) {
+    out += note + "\n";
+  }
+  if (!r.path_trouble.empty()) {
+    out += "link: " + r.path_trouble + "\n";
+  }
+  if (r.link.interfered()) {
+    const auto again = std::count_if(r.cases.begin(), r.cases.end(),
+                                     [](const CaseResult& c) { return c.attempts > 1; });
+    out += fmt::format("link: of {} questions: {}; {} cases were asked again for it\n",
+                       r.link.asked, links::to_string(r.link), again);
   }
   return out;
 }

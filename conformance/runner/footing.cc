@@ -137,7 +137,8 @@ bool Footing::put_right_unseen() {
     if (!state_.had_on_mask(mac)) {
       edits.push_back({0, observer::dcmd::del, mac});
     }
-    constexpr size_t edits_max = 100;
+    const size_t edits_max = std::min<size_t>(
+        100, (t_.frame_max() - observer::at::mask_list) / observer::kMaskEntryBytes);
     for (size_t at = 0; at < edits.size(); at += edits_max) {
       const auto from = edits.begin() + static_cast<std::ptrdiff_t>(at);
       const auto to =

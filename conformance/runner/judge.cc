@@ -143,8 +143,31 @@ bool writes_all_of_lba48(Context& t) {
   return true;  // the same everywhere: nothing stands there that a cut LBA could spoil unseen
 }
 
-// Before the first case that writes, and as a part of it: how long a write takes, by writing what
-// stands there, and whether 48-bit writes go where they should.
+// Nothing but what stands there is written, in both widths: an export that takes neither is for
+// reading.
+std::string refusal_of_writes(Context& t, uint64_t lba, const Bytes& stands) {
+  std::string why;
+  for (const bool wide : {true, false}) {
+    if (!wide && lba >= kLba28End) {
+      continue;
+    }
+    const Exchange x = t.a().ask_firmly(observer::write_request(lba, stands, wide));
+    constexpr uint64_t err_or_df = 0x21;
+    if (!x.answered() || (!x.is_error() && (x.field(F::ata_status) & err_or_df) == 0)) {
+      return {};  // taken, or answered in a way that is for a case to judge
+    }
+    why = x.is_error() ? fmt::format("AoE error {}", x.error())
+                       : fmt::format("status {:#04x}, error {:#04x}", x.field(F::ata_status),
+                                     x.field(F::ata_error));
+  }
+  return fmt::format(
+      "the export takes no writes: one of what stands on scratch sector {} already "
+      "is refused ({})",
+      lba, why);
+}
+
+// Before the first case that writes, and as a part of it: whether the export takes writes, how long
+// a write takes, by writing what stands there, and whether 48-bit writes go where they should.
 void prepare_writing(Context& t) {
   auto& shared = t.shared();
   if (shared.writing_prepared || !shared.may_write || t.scratch().count == 0) {
@@ -158,13 +181,15 @@ void prepare_writing(Context& t) {
   bool reached = false;
   try {
     const Bytes stands = sector_at(t, lba);
-    for (int i = 0; i < samples; ++i) {  // the context remembers how long a write takes
-      const Exchange x = t.a().ask(observer::write_request(lba, stands));
-      if (!x.answered() || sector_at(t, lba) != stands) {
+    shared.refuses_writes = refusal_of_writes(t, lba, stands);
+    for (int i = 0; i < samples && shared.refuses_writes.empty();
+         ++i) {  // the context remembers how long a write takes
+      if (sector_at(t, lba) != stands ||
+          !t.a().ask(observer::write_request(lba, stands)).answered()) {
         break;
       }
     }
-    reached = kept && writes_all_of_lba48(t);
+    reached = kept && shared.refuses_writes.empty() && writes_all_of_lba48(t);
   } catch (const CaseEnd&) {
     reached = false;  // the case itself meets whatever stood in the way
   }
@@ -174,6 +199,10 @@ void prepare_writing(Context& t) {
 }  // namespace
 
 CaseResult run_case(Context& t, const Case& c) {
+  return run_case(t, c, c.level);
+}
+
+CaseResult run_case(Context& t, const Case& c, Level level) {
   CaseResult result;
   result.id = c.id;
   result.level = c.level;
@@ -181,8 +210,7 @@ CaseResult run_case(Context& t, const Case& c) {
   result.verdict = Verdict::pass;
   const int64_t start_ns = t.now_ns();
   result.started_ns = start_ns;
-  t.begin_case(c.clauses.empty() ? std::string() : c.clauses.front(), c.level);
-  const uint64_t repeated_before = t.ledger().counts().repeated;
+  t.begin_case(c.clauses.empty() ? std::string() : c.clauses.front(), level);
   const auto guarded = [&](const std::function<void()>& step) {
     try {
       step();
@@ -206,6 +234,9 @@ CaseResult run_case(Context& t, const Case& c) {
     require_extensions(t, c);
     if (std::find(c.needs.begin(), c.needs.end(), Need::write) != c.needs.end()) {
       prepare_writing(t);
+      if (!t.shared().refuses_writes.empty()) {
+        throw CaseEnd(Verdict::unsupported, t.shared().refuses_writes);
+      }
     }
     c.run(t);
   });
@@ -229,20 +260,26 @@ CaseResult run_case(Context& t, const Case& c) {
   }
   t.set_uninterruptible(false);
   result.findings = t.take_findings();
-  if (!t.ledger().repeats() && t.ledger().counts().repeated > repeated_before) {
-    Finding twice;
-    twice.verdict = Verdict::info;
-    twice.clause = result.clauses.empty() ? "" : result.clauses.front();
-    twice.headline =
-        "an answer came twice: from one end nobody can tell whether target or link doubled it";
-    result.findings.insert(result.findings.begin(), std::move(twice));
-  }
   result.frames_omitted = t.frames().omitted();
   result.frames = t.frames().take();
   name_frames(result);
   settle(result);
   result.duration_ms = static_cast<double>(t.now_ns() - start_ns) / links::kNsPerMs;
   return result;
+}
+
+// A reply, or what could be one but for its tag.
+static std::optional<Bytes> readable(const Exchange& x) {
+  if (x.answered()) {
+    return x.reply;
+  }
+  for (const Bytes& stray : x.strays) {
+    if (observer::is_aoe(stray) && observer::is_reply(stray) &&
+        std::equal(stray.begin(), stray.begin() + 6, x.request.begin() + 6)) {
+      return stray;
+    }
+  }
+  return std::nullopt;
 }
 
 std::vector<Found> discover(Context& t, uint16_t shelf, uint8_t slot) {
@@ -252,9 +289,11 @@ std::vector<Found> discover(Context& t, uint16_t shelf, uint8_t slot) {
   Frame query = observer::config_request(observer::ccmd::read);
   query.dst(observer::kBroadcastMac).set(F::shelf, shelf).set(F::slot, slot);
   for (int i = 0; i < attempts && found.empty(); ++i) {
-    t.a().send(query);
+    const Bytes asked = t.a().send(query);
     for (const auto& f : t.a().collect(targets_max, t.scaled(200 * links::kNsPerMs))) {
-      if (get(f.bytes, F::command) != observer::command::config) {
+      // Its tag or its command may be wrong: which of the two is a case's question.
+      if (get(f.bytes, F::command) != observer::command::config &&
+          get(f.bytes, F::tag) != get(asked, F::tag)) {
         continue;
       }
       Found one{};
@@ -278,9 +317,7 @@ std::optional<std::string> learn_target(Context& t) {
   try {
     t.measure_rtt();
     const Exchange config = t.a().ask(observer::config_request(observer::ccmd::read));
-    const auto reply = config.answered()        ? config.reply
-                       : !config.strays.empty() ? std::optional(config.strays.front())
-                                                : std::nullopt;
+    const auto reply = readable(config);
     if (!reply || reply->size() < observer::at::cfg_string) {
       return "it does not answer a config query";
     }
@@ -289,9 +326,7 @@ std::optional<std::string> learn_target(Context& t) {
     facts.firmware = *get(*reply, F::cfg_firmware);
     facts.sector_count = *get(*reply, F::cfg_sector_count);
     const Exchange id = t.a().ask(observer::identify_request());
-    const auto id_reply = id.answered()        ? id.reply
-                          : !id.strays.empty() ? std::optional(id.strays.front())
-                                               : std::nullopt;
+    const auto id_reply = readable(id);
     if (id_reply && id_reply->size() >= observer::at::ata_data + observer::kSectorBytes) {
       const auto from = id_reply->begin() + observer::at::ata_data;
       facts.identify.assign(from, from + observer::kSectorBytes);
@@ -469,6 +504,7 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
   }
   if (mask_) {
     step("the MAC mask list", [&] {
+      bool whole = true;  // a long list may not fit one reply
       const auto now = [&]() -> std::optional<std::vector<Mac>> {
         const Exchange x = t.a().ask_firmly(observer::mask_request(observer::mcmd::read));
         if (!x.answered()) {
@@ -479,6 +515,7 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
              observer::mask_list(*x.reply).value_or(std::vector<observer::Directive>{})) {
           macs.push_back(d.mac);
         }
+        whole = x.field(F::mask_count) <= macs.size();
         std::sort(macs.begin(), macs.end());
         return macs;
       };
@@ -500,7 +537,14 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
             edits.push_back({0, observer::dcmd::add, mac});
           }
         }
-        constexpr size_t edits_max = 120;
+        // Who asks goes last: without itself on a list that is not empty it asks nothing more.
+        std::stable_partition(edits.begin(), edits.end(),
+                              [&](const observer::Directive& d) { return d.mac != t.a().mac(); });
+        if (!whole && !edits.empty() && edits.back().mac == t.a().mac()) {
+          edits.pop_back();
+        }
+        const size_t edits_max = std::min<size_t>(
+            120, (t.frame_max() - observer::at::mask_list) / observer::kMaskEntryBytes);
         edits.resize(std::min(edits.size(), edits_max));
         t.a().ask_firmly(observer::mask_request(observer::mcmd::edit, edits));
       }

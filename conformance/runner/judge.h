@@ -33,6 +33,8 @@ struct CaseResult {
 
 // Runs the case and undoes what it did. Never throws but for programmers' errors.
 CaseResult run_case(Context& context, const Case& c);
+// Where it counts at another level than its own.
+CaseResult run_case(Context& context, const Case& c, Level level);
 
 // Learns the target: config, identify, extensions and their byte order. Returns what is missing, or
 // nothing. The facts' shelf, slot and address are to be known already.
@@ -40,9 +42,9 @@ std::optional<std::string> learn_target(Context& context);
 
 // Finds targets: a broadcast config query, with shelf and slot broadcast too.
 struct Found {
-  Mac mac;
-  uint16_t shelf;
-  uint8_t slot;
+  Mac mac{};
+  uint16_t shelf = 0;
+  uint8_t slot = 0;
 };
 std::vector<Found> discover(Context& context, uint16_t shelf = 0xffff, uint8_t slot = 0xff);
 

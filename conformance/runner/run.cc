@@ -7,7 +7,10 @@
 #include <algorithm>
 
 #include "conformance/runner/footing.h"
+#include "conformance/runner/hearing.h"
+#include "conformance/runner/profile.h"
 #include "conformance/runner/selection.h"
+#include "conformance/runner/who.h"
 
 namespace conformance {
 
@@ -19,6 +22,8 @@ constexpr size_t kJumboMtu = 9000;
 const char* const kLeftAsFound = "run.target-left-as-found";
 const char* const kPuttingBack = "run.putting-back";
 const char* const kLearning = "run.learning";
+const char* const kAnsweredOnce = "run.answered-once";
+const char* const kTargetAnswers = "run.target-answers";
 
 bool needs(const Case& c, Need need) {
   return std::find(c.needs.begin(), c.needs.end(), need) != c.needs.end();
@@ -50,16 +55,22 @@ std::string quote_shell(const std::string& text) {
 class Run {
  public:
   Run(links::Link& link, const RunConfig& config)
-      : link_(link), config_(config), context_(link, report_.target, {}, settings(config)) {
+      : link_(link),
+        config_(config),
+        muted_(link),
+        context_(muted_, report_.target, {}, settings(config)) {
     if (!config.capture_dir.empty()) {
       capture_ = std::make_unique<Capture>(config.capture_dir);
     }
     auto& shared = context_.shared();
     shared.interrupted = config.interrupted;
     shared.control = config.target;
-    context_.tap().watch([this](bool, int64_t at_ns, BytesView bytes) {
+    context_.tap().watch([this](bool outgoing, int64_t at_ns, BytesView bytes) {
       if (capture_) {
         capture_->frame(at_ns, bytes);
+      }
+      if (!report_.target_known) {
+        hearing_.frame(outgoing, at_ns, bytes);
       }
     });
     report_.link_name = link.name();
@@ -72,6 +83,9 @@ class Run {
       begin_capture("run.start");
       find_target();
       hear_target();
+      if (config_.witness != nullptr) {
+        config_.witness->take();  // what was asked to find it
+      }
       if (report_.target_known) {
         save();
         if (!context_.target_ended()) {
@@ -83,6 +97,7 @@ class Run {
         if (context_.target_ended() && report_.target.mac != Mac{}) {
           died_of_learning();
         }
+        tell_what_was_heard();
         give_up_rest(0, Verdict::inconclusive, "did not run: " + report_.trouble);
       }
     } catch (const Interrupted&) {
@@ -111,54 +126,68 @@ class Run {
   // What belongs to no case.
   void hear_target() { report_.target_said += config_.target->said(); }
 
+  // A target's program that has ended before it answered, or that left for the background, is not
+  // one that can be judged: the command is what is wrong.
+  void refuse_ended_program() {
+    const std::string end = config_.target->fate();
+    if (end.empty()) {
+      return;
+    }
+    const bool background = end.find("exit code 0") != std::string::npos;
+    const std::string said = config_.target->said();
+    throw UsageError(fmt::format(
+        "--target-command: the program {} {}{}{}", end,
+        background ? "at once: where it goes into the background it can neither be watched nor be "
+                     "ended; start it in the foreground"
+                   : "before the first case; it must run until it is ended",
+        said.empty() ? "" : "; it said:\n", said.substr(0, said.find_last_not_of('\n') + 1)));
+  }
+
   void find_target() {
     const bool named = config_.shelf && config_.slot;
-    // All of them, also when one is named: the others answer broadcasts, too, and are not to be
-    // judged.
-    const auto is_meant = [&](const Found& f) {
-      return (!config_.shelf || *config_.shelf == f.shelf) &&
-             (!config_.slot || *config_.slot == f.slot);
-    };
+    const Wanted wanted{config_.shelf, config_.slot, config_.mac};
+    const auto is_meant = [&](const Found& f) { return wanted.allows(f); };
     // A target that we started ourselves may take its time.
     const int rounds = config_.target->restarts() ? 10 : 1;
+    // All of them, also when one is named: the others answer broadcasts, too, and are not to be
+    // judged.
     std::vector<Found> everybody;
-    std::vector<Found> found;
-    for (int i = 0; i < rounds && found.empty(); ++i) {
-      if (const std::string fate = config_.target->fate(); i > 0 && !fate.empty()) {
-        report_.trouble = "the target's program " + fate;
-        return;
-      }
+    for (int i = 0; i < rounds && std::none_of(everybody.begin(), everybody.end(), is_meant); ++i) {
       try {
         everybody = discover(context_);
       } catch (const TargetGone&) {
-        continue;
+        everybody.clear();
       }
-      std::copy_if(everybody.begin(), everybody.end(), std::back_inserter(found), is_meant);
+      refuse_ended_program();
     }
-    if (found.empty() && named) {  // one that knows no broadcasts, perhaps
-      found = discover(context_, *config_.shelf, *config_.slot);
+    if (std::none_of(everybody.begin(), everybody.end(), is_meant) && named) {
+      // One that knows no broadcasts, perhaps.
+      for (const Found& f : discover(context_, *config_.shelf, *config_.slot)) {
+        everybody.push_back({f.mac, *config_.shelf, *config_.slot});
+      }
     }
-    if (found.empty()) {
+    if (std::none_of(everybody.begin(), everybody.end(), is_meant)) {
       report_.trouble = named ? fmt::format("no target {}.{} answers on {}", *config_.shelf,
                                             *config_.slot, link_.name())
                               : fmt::format("no target answers on {}", link_.name());
+      if (config_.mac) {
+        report_.trouble += " at " + observer::to_string(*config_.mac);
+      }
       return;
     }
-    if (found.size() > 1 && !named) {
-      std::string list;
-      for (const Found& f : found) {
-        list += fmt::format("\n  --shelf {} --slot {}   ({})", f.shelf, f.slot,
-                            observer::to_string(f.mac));
-      }
-      throw UsageError(
-          fmt::format("{} targets answer on {}; choose one:{}", found.size(), link_.name(), list));
+    const Choice choice = choose(context_, everybody, wanted);
+    for (const Mac& other : choice.others) {
+      muted_.mute(other);
+    }
+    if (!choice.note.empty()) {
+      report_.notes.push_back(choice.note);
     }
     TargetFacts& facts = context_.facts();
-    facts.mac = found[0].mac;
-    facts.shelf = named ? *config_.shelf : found[0].shelf;
-    facts.slot = named ? *config_.slot : found[0].slot;
+    facts.mac = choice.target.mac;
+    facts.shelf = named ? *config_.shelf : choice.target.shelf;
+    facts.slot = named ? *config_.slot : choice.target.slot;
     for (const Found& f : everybody) {
-      if (!is_meant(f)) {
+      if (f.shelf != facts.shelf || f.slot != facts.slot) {
         context_.shared().neighbours.insert({f.shelf, f.slot});
       }
     }
@@ -168,6 +197,28 @@ class Run {
     }
     report_.target_known = true;
     choose_scratch();
+  }
+
+  // A target that answers, and never with a reply, is not absent.
+  void tell_what_was_heard() {
+    if (hearing_.findings().empty()) {
+      return;
+    }
+    CaseResult result;
+    result.id = kTargetAnswers;
+    result.level = Level::must;
+    result.verdict = Verdict::fail;
+    result.started_ns = report_.started_ns;
+    result.findings = hearing_.findings();
+    for (const Finding& f : result.findings) {
+      if (std::find(result.clauses.begin(), result.clauses.end(), f.clause) ==
+          result.clauses.end()) {
+        result.clauses.push_back(f.clause);
+      }
+    }
+    result.reason = result.findings.front().headline;
+    report_.trouble += fmt::format(", but something does: {}", result.reason);
+    add(std::move(result));
   }
 
   void choose_scratch() {
@@ -316,8 +367,11 @@ class Run {
     std::string seen;
     for (unsigned attempt = 1;; ++attempt) {
       const links::LinkCounts before = context_.ledger().counts();
-      CaseResult result = run_case(context_, c);
+      ask_witness({});  // of what was asked between the cases
+      CaseResult result =
+          run_case(context_, c, counted_level(c, Registry::all(), config_.profiles));
       result.attempts = attempt;
+      ask_witness(result);
       if (result.interrupted) {
         return result;
       }
@@ -399,6 +453,73 @@ class Run {
     }
     result.findings.push_back(std::move(f));
     last_death_ = fmt::format("the target died in {}: it {}", result.id, how);
+  }
+
+  // A reply that left the target's port more often than its question came in is the target's doing.
+  void ask_witness(const CaseResult& result) {
+    if (config_.witness == nullptr) {
+      return;
+    }
+    for (const links::AnsweredTwice& twice : config_.witness->take()) {
+      ++answered_twice_;
+      if (twice_ && !twice_->frames.empty()) {
+        continue;
+      }
+      Finding f;
+      f.verdict = Verdict::fail;
+      f.clause = "HDR-ONCE";
+      f.headline = "the target answers a request more often than it came";
+      f.expected =
+          fmt::format("{} repl{} to what came {} time{}", twice.asked,
+                      twice.asked == 1 ? "y" : "ies", twice.asked, twice.asked == 1 ? "" : "s");
+      f.got = fmt::format("{} replies left its port, to tag {:#010x} from {}{}{}", twice.answered,
+                          twice.tag, observer::to_string(twice.asker),
+                          result.id.empty() ? "" : ", in ", result.id);
+      for (const CaseFrame& frame : result.frames) {
+        const bool same = observer::is_aoe(frame.bytes) &&
+                          observer::get(frame.bytes, F::tag) == twice.tag &&
+                          observer::get(frame.bytes, F::command) == twice.command;
+        if (same && f.frames.size() < 3) {
+          f.frames.push_back({frame.outgoing ? FrameRole::request : FrameRole::reply,
+                              frame.bytes,
+                              {},
+                              frame.at_ns,
+                              frame.outgoing ? 1U : 0U});
+        }
+      }
+      twice_ = std::move(f);
+    }
+  }
+
+  // Once for the whole run: where the port is not seen, a copy is nobody's fault.
+  void tell_of_copies() {
+    const uint64_t copies = context_.ledger().counts().repeated;
+    if (!twice_ && (config_.witness != nullptr || copies == 0)) {
+      return;
+    }
+    CaseResult result;
+    result.id = kAnsweredOnce;
+    result.level = Level::must;
+    result.clauses = {"HDR-ONCE"};
+    result.started_ns = link_.now_ns();
+    Finding f;
+    if (twice_) {
+      f = *twice_;
+      f.got += fmt::format("; {} such request{} in this run", answered_twice_,
+                           answered_twice_ == 1 ? "" : "s");
+    } else {
+      f.verdict = Verdict::info;
+      f.clause = "HDR-ONCE";
+      f.headline = fmt::format(
+          "{} answer{} came twice: target or link, from one end nobody can tell "
+          "(--target-interface "
+          "shows the target's port)",
+          copies, copies == 1 ? "" : "s");
+    }
+    result.verdict = f.verdict;
+    result.reason = f.headline;
+    result.findings.push_back(std::move(f));
+    add(std::move(result));
   }
 
   // What went wrong when a case was undone is not what the case asked: it is told by itself.
@@ -502,6 +623,7 @@ class Run {
         }
         add(std::move(result));
       }
+      tell_of_copies();
       context_.set_uninterruptible(true);
       begin_capture("run.end");
       CaseResult result;
@@ -584,9 +706,11 @@ class Run {
   links::Link& link_;
   const RunConfig& config_;
   Report report_;
+  links::Muted muted_;
   Context context_;
   TargetState state_;
   Footing footing_{context_, state_, config_};
+  Hearing hearing_{config_.shelf, config_.slot};
   std::vector<Finding> putting_back_;
   std::unique_ptr<Capture> capture_;
   size_t next_ = 0;
@@ -595,6 +719,8 @@ class Run {
   bool changes_ = false;
   bool dead_ = false;
   std::string save_trouble_;
+  std::optional<Finding> twice_;
+  uint64_t answered_twice_ = 0;
   std::string last_death_;
 };
 

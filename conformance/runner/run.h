@@ -7,6 +7,7 @@
 #include <set>
 
 #include "conformance/control/target_control.h"
+#include "conformance/links/witness.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/capture.h"
 
@@ -18,6 +19,9 @@ struct RunConfig {
   std::optional<Scratch> scratch;
   std::optional<uint16_t> shelf;
   std::optional<uint8_t> slot;
+  std::optional<Mac> mac;             // of the target, where more than one answers
+  std::set<std::string> profiles;     // initiators whose needs count (profile.h)
+  links::Witness* witness = nullptr;  // who sees the target's port; none: only one end is seen
   double time_scale = 1.0;
   int64_t time_limit_ns = 0;     // no case is begun later than this after the start; 0: none
   size_t mtu_max = 0;            // 0: the interface's

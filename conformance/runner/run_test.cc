@@ -217,6 +217,86 @@ TEST(Run, ASilentTargetIsUnreachableAndNothingPasses) {
   EXPECT_EQ(report.cases.size(), config.cases.size());
 }
 
+// What answers and cannot be understood is not absent: which clause it breaks is said.
+TEST(Run, ATargetWhoseRepliesAreNoneIsToldByItsClause) {
+  const std::pair<const char*, const char*> deviants[] = {
+      {"replies-without-r", "HDR-RESPONSE"},
+      {"replies-to-broadcast", "HDR-DESTINATION"},
+      {"replies-of-zeros", "HDR-COMPLETE"},
+  };
+  for (const auto& [name, clause] : deviants) {
+    ModelLink link({}, Registry::all().deviants().at(name));
+    const Report report = run_suite(link, config_of({"header.*"}));
+    EXPECT_EQ(exit_code(report, {}), exit_failed) << name;
+    ASSERT_FALSE(report.cases.empty());
+    const CaseResult& first = report.cases.front();
+    EXPECT_EQ(first.id, "run.target-answers") << name;
+    EXPECT_EQ(first.verdict, Verdict::fail) << name;
+    ASSERT_FALSE(first.findings.empty()) << name;
+    EXPECT_EQ(first.findings.front().clause, clause);
+    EXPECT_EQ(first.findings.front().frames.size(), 2U) << name;
+    EXPECT_EQ(report.counts().at(Verdict::pass), 0U) << name;
+  }
+}
+
+// Another command in every reply, or no R in some: the rest of the target is judged all the same.
+TEST(Run, ATargetThatCanBeUnderstoodIsJudgedToTheEnd) {
+  const std::pair<const char*, const char*> deviants[] = {
+      {"command-zero", "header.command.returned"},
+      {"replies-without-r-to-read", "header.response.flag-set-by-read"},
+  };
+  for (const auto& [name, id] : deviants) {
+    ModelLink link({}, Registry::all().deviants().at(name));
+    const Report report = run_suite(link, config_of({"header.*"}));
+    EXPECT_TRUE(report.trouble.empty()) << report.trouble;
+    EXPECT_GT(report.counts().at(Verdict::pass), 30U) << name;
+    EXPECT_TRUE(std::any_of(report.cases.begin(), report.cases.end(), [&](const CaseResult& c) {
+      return c.id == id && c.verdict == Verdict::fail;
+    })) << name;
+  }
+}
+
+TEST(Run, AnExportThatTakesNoWritesHasOneReason) {
+  ModelLink link(
+      {}, deviants::spoils("read-only", "", [](const Bytes& q, ModelTarget&, const Forward& f) {
+        Answers answers = f(q);
+        const auto ata = static_cast<uint8_t>(get(q, F::ata_command).value_or(0));
+        if (get(q, F::command) == observer::command::ata && observer::is_ata_write(ata)) {
+          for (auto& a : answers) {
+            observer::set(a.bytes, F::ata_status, 0x41);
+            observer::set(a.bytes, F::ata_error, observer::ata::error_abrt);
+          }
+        }
+        return answers;
+      }));
+  const Report report = run_suite(link, config_of({"ata.*"}, {"write"}));
+  std::set<std::string> reasons;
+  size_t unsupported = 0;
+  for (const CaseResult& c : report.cases) {
+    if (c.verdict == Verdict::unsupported &&
+        c.reason.find("takes no writes") != std::string::npos) {
+      reasons.insert(c.reason);
+      ++unsupported;
+    }
+  }
+  EXPECT_EQ(reasons.size(), 1U);
+  EXPECT_GT(unsupported, 15U);
+  EXPECT_EQ(report.counts().at(Verdict::fail), 0U) << report::to_text(report);
+}
+
+TEST(Run, WhatAnotherInitiatorNeedsCountsWhenItIsAskedFor) {
+  for (const bool wanted : {false, true}) {
+    ModelLink link({}, Registry::all().deviants().at("identify-claims-no-lba"));
+    RunConfig config = config_of({"profile.plan9.lba-bit"});
+    if (wanted) {
+      config.profiles = {"plan9"};
+    }
+    const Report report = run_suite(link, config);
+    EXPECT_EQ(report.cases.front().verdict, wanted ? Verdict::fail : Verdict::info);
+    EXPECT_EQ(exit_code(report, {}), wanted ? exit_failed : exit_good);
+  }
+}
+
 constexpr uint8_t kDeadlyCommand = 0x82;
 
 TEST(Run, ADeathIsNamedWithItsFrameAndTheRestIsListed) {

@@ -9,6 +9,8 @@
 
 #include "conformance/control/model_control.h"
 #include "conformance/deviants/lossy_link.h"
+#include "conformance/deviants/model_link.h"
+#include "conformance/links/witness.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
 
@@ -81,6 +83,8 @@ TEST_P(EachWire, AccusesNobodyAndProvesWhatCanBeProven) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     ModelConfig config;
     config.mtu = named.mtu;
+    constexpr size_t fits_576 = 64;  // a list holds what a reply can carry
+    config.mask_max = config.reserve_max = named.mtu < 1500 ? fits_576 : config.mask_max;
     ModelLink model(config);
     LossyLink wire(model, named.wire, seed);
     control::ModelControl control(model);
@@ -162,6 +166,106 @@ Wire cut() {
   return w;
 }
 
+// Stands at the target's port.
+class SeenPort : public links::Wrapped, public links::Witness {
+ public:
+  using Wrapped::Wrapped;
+  void send(links::BytesView frame) override {
+    counts_.saw(frame, false);
+    inner().send(frame);
+  }
+  std::optional<links::ReceivedFrame> receive(int64_t deadline_ns) override {
+    auto frame = inner().receive(deadline_ns);
+    if (frame) {
+      counts_.saw(frame->bytes, true);
+    }
+    return frame;
+  }
+  std::vector<links::AnsweredTwice> take() override { return counts_.take(); }
+
+ private:
+  links::PortCounts counts_;
+};
+
+const deviants::Deviant& doubling() {
+  static const deviants::Deviant all = deviants::spoils(
+      "doubles", "answers everything twice",
+      [](const links::Bytes& q, deviants::ModelTarget&, const deviants::Forward& f) {
+        deviants::Answers answers = f(q);
+        const size_t n = answers.size();
+        for (size_t i = 0; i < n; ++i) {
+          answers.push_back(answers[i]);
+        }
+        return answers;
+      });
+  return all;
+}
+
+const CaseResult* answered_once(const Report& r) {
+  const auto it = std::find_if(r.cases.begin(), r.cases.end(),
+                               [](const CaseResult& c) { return c.id == "run.answered-once"; });
+  return it == r.cases.end() ? nullptr : &*it;
+}
+
+size_t bad(const Report& r) {
+  const auto n = r.counts();
+  return n.at(Verdict::fail) + n.at(Verdict::warn) + n.at(Verdict::error);
+}
+
+RunConfig some(control::ModelControl& control) {
+  RunConfig config = everything(control);
+  Selection selection;
+  selection.families = {"header", "config", "coalesced"};
+  config.cases = select(Registry::all(), selection);
+  return config;
+}
+
+TEST(DoubledReplies, AreTheTargetsWhereItsPortIsSeen) {
+  ModelLink model({}, doubling());
+  control::ModelControl control(model);
+  SeenPort port(model);
+  RunConfig config = some(control);
+  config.witness = &port;
+  const Report r = run_suite(port, config);
+  ASSERT_NE(answered_once(r), nullptr) << told(r);
+  EXPECT_EQ(answered_once(r)->verdict, Verdict::fail);
+  EXPECT_EQ(answered_once(r)->findings.front().clause, "HDR-ONCE");
+  EXPECT_GT(answered_once(r)->findings.front().frames.size(), 1U);
+  EXPECT_EQ(bad(r), 1U) << told(r);
+}
+
+TEST(DoubledReplies, AreOneRemarkWhereOnlyOneEndIsSeen) {
+  ModelLink model({}, doubling());
+  control::ModelControl control(model);
+  const Report r = run_suite(model, some(control));
+  ASSERT_NE(answered_once(r), nullptr) << told(r);
+  EXPECT_EQ(answered_once(r)->verdict, Verdict::info);
+  EXPECT_EQ(bad(r), 0U) << told(r);
+}
+
+TEST(DoubledReplies, AreTheLinksWhereThePortSaysSo) {
+  ModelLink model;
+  control::ModelControl control(model);
+  SeenPort port(model);
+  LossyLink wire(port, doubled_replies(), 1);
+  RunConfig config = some(control);
+  config.witness = &port;
+  const Report r = run_suite(wire, config);
+  EXPECT_GT(r.link.repeated, 100U);
+  EXPECT_EQ(answered_once(r), nullptr) << told(r);
+  EXPECT_EQ(bad(r), 0U) << told(r);
+}
+
+TEST(SecondPort, IsNamedOnceAndNotListenedTo) {
+  ModelLink model;
+  control::ModelControl control(model);
+  LossyLink wire(model, two_ports(), 1);
+  const Report r = run_suite(wire, some(control));
+  ASSERT_EQ(r.notes.size(), 1U);
+  EXPECT_NE(r.notes.front().find("another port of the same machine"), std::string::npos);
+  EXPECT_EQ(bad(r), 0U) << told(r);
+}
+
 // Every tenth case with each of its deviants, behind a wire that loses one frame of a hundred.
 TEST(Deviants, AreStillFoundBehindALossyWire) {
   size_t asked = 0;
@@ -209,25 +313,22 @@ TEST(Deviants, AreStillFoundBehindALossyWire) {
   RecordProperty("found", fmt::format("{} of {}", found, asked));
 }
 
-INSTANTIATE_TEST_SUITE_P(Wires, EachWire,
-                         testing::Values(NamedWire{"clean", {}, 1.0},
-                                         NamedWire{"drop_0_1", dropping(0.001), 0.97},
-                                         NamedWire{"drop_1", dropping(0.01), 0.95},
-                                         NamedWire{"drop_2", dropping(0.02), 0.9},
-                                         NamedWire{"drop_5", dropping(0.05), 0.8},
-                                         NamedWire{"duplicate_0_1", duplicating(0.001), 0.97},
-                                         NamedWire{"duplicate_1", duplicating(0.01), 0.95},
-                                         NamedWire{"duplicate_5", duplicating(0.05), 0.8},
-                                         NamedWire{"delay_50", delaying(50), 0.8},
-                                         NamedWire{"delay_200", delaying(200), 0.8},
-                                         NamedWire{"reorder", reordering(), 0.8},
-                                         NamedWire{"all_at_once", everything_at_once(), 0.8},
-                                         NamedWire{"replies_twice", doubled_replies(), 0.9},
-                                         NamedWire{"late_second_port", two_ports(), 0.95},
-                                         NamedWire{"narrow_to_target", narrow_out(), 0.5, 9000},
-                                         NamedWire{"narrow_from_target", narrow_in(), 0.5, 9000},
-                                         NamedWire{"cut_2s", cut(), 0.95}),
-                         [](const auto& wire) { return std::string(wire.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Wires, EachWire,
+    testing::Values(
+        NamedWire{"clean", {}, 1.0}, NamedWire{"clean_576", {}, 1.0, 576},
+        NamedWire{"drop_0_1", dropping(0.001), 0.97}, NamedWire{"drop_1", dropping(0.01), 0.95},
+        NamedWire{"drop_2", dropping(0.02), 0.9}, NamedWire{"drop_5", dropping(0.05), 0.8},
+        NamedWire{"duplicate_0_1", duplicating(0.001), 0.97},
+        NamedWire{"duplicate_1", duplicating(0.01), 0.95},
+        NamedWire{"duplicate_5", duplicating(0.05), 0.8}, NamedWire{"delay_50", delaying(50), 0.8},
+        NamedWire{"delay_200", delaying(200), 0.8}, NamedWire{"reorder", reordering(), 0.8},
+        NamedWire{"all_at_once", everything_at_once(), 0.8},
+        NamedWire{"replies_twice", doubled_replies(), 0.9},
+        NamedWire{"late_second_port", two_ports(), 0.95},
+        NamedWire{"narrow_to_target", narrow_out(), 0.5, 9000},
+        NamedWire{"narrow_from_target", narrow_in(), 0.5, 9000}, NamedWire{"cut_2s", cut(), 0.95}),
+    [](const auto& wire) { return std::string(wire.param.name); });
 
 }  // namespace
 }  // namespace conformance

@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "conformance/deviants/model_link.h"
 #include "conformance/links/af_packet.h"
+#include "conformance/links/link_name.h"
+#include "conformance/links/unix_socket.h"
 #include "conformance/output/output_file.h"
 #include "pcaps/tool/commands.h"
 #include "pcaps/tool/reconstruct.h"
@@ -20,6 +23,7 @@ namespace {
 struct ReplayCommandOptions {
   std::string file;
   std::vector<std::string> only;
+  std::string link;
   std::string interface;
   std::string target;
   std::string to;
@@ -73,6 +77,45 @@ std::string target_text(const TargetAddress& target) {
   return *target.vlan == kNoVlan ? text + "@none" : text + fmt::format("@{}", *target.vlan);
 }
 
+// --interface IF is --link af_packet:IF.
+std::optional<conformance::links::LinkName> name_of_link(const ReplayCommandOptions& options,
+                                                         std::string& error) {
+  using conformance::links::LinkName;
+  if (options.link.empty() == options.interface.empty()) {
+    error = "replay needs a link: --link af_packet:INTERFACE, unix:PATH or model:, or --interface";
+    return std::nullopt;
+  }
+  if (options.link.empty()) {
+    return LinkName{LinkName::Kind::af_packet, options.interface};
+  }
+  auto name = conformance::links::parse_link_name(options.link, error);
+  if (!name) {
+    error = "--link " + error;
+  } else if (name->kind == LinkName::Kind::model && !name->where.empty()) {
+    error = fmt::format("--link {}: a replay goes to the conforming model only", options.link);
+    return std::nullopt;
+  }
+  return name;
+}
+
+// What is no interface carries whatever the capture holds.
+std::unique_ptr<conformance::links::Link> open_link(const conformance::links::LinkName& name,
+                                                    std::uint64_t frame_bytes_max) {
+  using conformance::links::LinkName;
+  constexpr std::uint64_t usual_mtu = 1500;
+  const std::size_t mtu =
+      std::max(usual_mtu + kEthernetHeaderBytes, frame_bytes_max) - kEthernetHeaderBytes;
+  if (name.kind == LinkName::Kind::unix_socket) {
+    return std::make_unique<conformance::links::UnixSocketLink>(name.where, mtu);
+  }
+  if (name.kind == LinkName::Kind::model) {
+    conformance::deviants::ModelConfig config;
+    config.mtu = mtu;
+    return std::make_unique<conformance::deviants::ModelLink>(config);
+  }
+  return std::make_unique<conformance::links::AfPacketLink>(name.where);
+}
+
 int replay(ReplayCommandOptions& options) {
   ReplayOptions& how = options.replay;
   if (options.file == "-") {
@@ -105,12 +148,16 @@ int replay(ReplayCommandOptions& options) {
       }
     }
   }
+  std::string error;
+  const auto name = name_of_link(options, error);
+  if (!name) {
+    return complain(error);
+  }
   output::try_destinations({options.output, how.save_path, options.image}, {options.file});
   const auto capture = spec_of(options.file, options.only);
   if (!capture) {
     return kExitTrouble;
   }
-  std::string error;
   const auto survey = ReplayPlan::survey(*capture, how.from, error);
   if (!survey) {
     return complain(error);
@@ -137,7 +184,7 @@ int replay(ReplayCommandOptions& options) {
     return complain(fmt::format(
         "{} has {} requests that change the target (writes, sets of config, mask, reserve): "
         "nothing was sent; say --allow write if e{}.{} on {} may lose what it holds",
-        options.file, survey->changes, how.to->shelf, how.to->slot, options.interface));
+        options.file, survey->changes, how.to->shelf, how.to->slot, name->where));
   }
   if (!options.image.empty() && !reconstruct_in_place(*capture, options.image, *how.from)) {
     return kExitTrouble;
@@ -146,14 +193,15 @@ int replay(ReplayCommandOptions& options) {
   if (plan == nullptr) {
     return complain(error);
   }
-  conformance::links::AfPacketLink link(options.interface);
+  const auto opened = open_link(*name, survey->frame_bytes_max);
+  conformance::links::Link& link = *opened;
   const std::uint64_t room = link.mtu() + kEthernetHeaderBytes;
   if (survey->frame_bytes_max > room) {
     return complain(fmt::format(
         "{} has a frame of {} bytes to or from {}, {} carries {}: nothing was sent; ip link set {} "
         "mtu {}, and the same at the target",
-        options.file, survey->frame_bytes_max, target_text(*how.from), options.interface, room,
-        options.interface, survey->frame_bytes_max - kEthernetHeaderBytes));
+        options.file, survey->frame_bytes_max, target_text(*how.from), name->where, room,
+        name->where, survey->frame_bytes_max - kEthernetHeaderBytes));
   }
   Replayer replayer(link, how, survey->initiators);
   ReplayResult result;
@@ -177,7 +225,13 @@ void add_replay(CLI::App& app, int& result) {
   auto options = std::make_shared<ReplayCommandOptions>();
   CLI::App* command = app.add_subcommand("replay", "the capture's requests against a live target");
   command->add_option("FILE", options->file, "pcap or pcapng")->required();
-  command->add_option("--interface,-i", options->interface, "send and listen there")->required();
+  command
+      ->add_option("--link", options->link,
+                   "send and listen there: af_packet:INTERFACE, unix:PATH, or model: (the suite's, "
+                   "shelf 7 slot 3, in virtual time)")
+      ->type_name("LINK");
+  command->add_option("--interface,-i", options->interface,
+                      "the same as --link af_packet:INTERFACE");
   command->add_option("--target", options->target,
                       "shelf and slot in the capture, when it has several");
   command->add_option("--to", options->to,

@@ -663,6 +663,13 @@ void register_requests(Registry& r) {
                                   set(reply, F::error, 0);
                                 }
                               }));
+  r.add(deviants::ignores("unknown-commands-met-with-silence", "is silent to what it does not know",
+                          [](const Bytes& request, const ModelTarget&) {
+                            const auto command = get(request, F::command);
+                            return observer::is_aoe(request) &&
+                                   command > observer::command::reserve &&
+                                   command != observer::command::extension;
+                          }));
   struct Range {
     const char* name;
     std::vector<uint8_t> commands;
@@ -680,7 +687,7 @@ void register_requests(Registry& r) {
         .level = Level::should,
         .needs = {Need::unknown},
         .hostile = true,
-        .fails_on = {"unknown-command-succeeds"},
+        .fails_on = {"unknown-command-succeeds", "unknown-commands-met-with-silence"},
         .run =
             [&range](Context& t) {
               for (const uint8_t command : range.commands) {
