@@ -80,6 +80,8 @@ struct Options {
   double time_limit_s = 0;
   bool dry_run = false;
   bool deviants = false;
+  bool run_deviants = false;
+  std::vector<std::string> deviant_names;
   bool plan = false;
   bool markdown = false;
   std::string show;
@@ -469,6 +471,19 @@ int run(Options& o, const std::string& command) {
   return report.exit_code;
 }
 
+void run_deviants(const Registry& registry, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (registry.deviants().count(name) == 0) {
+      throw UsageError(fmt::format("deviants --run {}: there is none (list --deviants)", name));
+    }
+  }
+  for (const auto& [name, deviant] : registry.deviants()) {
+    if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) {
+      std::cout << to_line(run_whole(registry, deviant)) << std::endl;  // a line when it is known
+    }
+  }
+}
+
 int probe(Options& o, Probe what) {
   settle_links(o.link);
   ProbeOptions options;
@@ -525,6 +540,11 @@ int dispatch(int argc, char** argv) {
   CLI::App* deviants_app =
       app.add_subcommand("deviants", "The model's deviants, and under which clause each is caught");
   deviants_app->add_flag("--markdown", o.markdown, "As docs/deviants.md");
+  deviants_app->add_flag("--run", o.run_deviants,
+                         "Run the whole suite against each, and print what it says: the lines of "
+                         "conformance/deviants.tsv (minutes)");
+  deviants_app->add_option("names", o.deviant_names, "With --run: only these")
+      ->type_name("NAME...");
   CLI::App* probe_app = app.add_subcommand("probe", "What a target offers: numbers, no verdict");
   probe_app->require_subcommand(1);
   CLI::App* congestion_app = probe_app->add_subcommand(
@@ -595,7 +615,9 @@ int dispatch(int argc, char** argv) {
       std::cout << show_text(registry, *c);
     }
   } else if (deviants_app->parsed()) {
-    if (o.markdown) {
+    if (o.run_deviants) {
+      run_deviants(registry, o.deviant_names);
+    } else if (o.markdown) {
       std::cout << deviants_markdown(registry);
     } else {
       for (const auto& [name, deviant] : registry.deviants()) {

@@ -100,7 +100,7 @@ TEST(ProbeExtensions, TellsFeaturesAndBehaviour) {
   EXPECT_EQ(asked.code, exit_good) << asked.err;
   EXPECT_TRUE(asked.told["features"]["coalesced_read"]);
   EXPECT_TRUE(asked.told["features"]["congestion"]);
-  EXPECT_FALSE(asked.told["features"]["coalesced_write_reply"]);
+  EXPECT_TRUE(asked.told["features"]["coalesced_write_reply"]);
   EXPECT_EQ(asked.told["behaviour"]["byte order of the table's length"],
             "little-endian and big-endian");
   EXPECT_EQ(asked.told["behaviour"]["reset by another"], "leaves features on");

@@ -107,9 +107,9 @@ int ReportCommands::check_baseline() const {
     const report::PastCase* c = run.find(k.id);
     if (c == nullptr) {
       say(k, "is not in the report");
-    } else if (c->verdict != k.verdict && c->verdict != Verdict::skip) {
-      say(k, fmt::format("is known to {}, and now it is {}", to_string(k.verdict),
-                         to_string(c->verdict)));
+    } else if (const std::string other = report::differs(k, c->verdict, c->clause, c->finding);
+               !other.empty()) {
+      say(k, other);
     }
   }
   std::cout << fmt::format("{} of {} rows are out of date\n", stale, known.size());

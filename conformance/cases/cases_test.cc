@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "conformance/control/model_control.h"
 #include "conformance/links/observer_link.h"
@@ -36,9 +37,10 @@ struct Bench {
     return config;
   }
 
-  Bench(const Case& c, const Deviant& deviant) : Bench(config_for(c), deviant) {}
+  Bench(const Case& c, const Deviant& deviant) : Bench(config_for(c), deviant, c.extensions) {}
 
-  Bench(const ModelConfig& config, const Deviant& deviant)
+  Bench(const ModelConfig& config, const Deviant& deviant,
+        const std::vector<std::string>& extensions = {})
       : link(config, deviant),
         watched(link, true),
         facts(known(link)),
@@ -46,18 +48,25 @@ struct Bench {
     context.shared().may_write = true;
     context.shared().allowed = {"write", "config", "lockout", "stress", "unknown"};
     context.shared().control = &control;
-    // A deviant that hides what every run learns first is judged with what a conforming one would
-    // say.
-    if (learn_target(context) || facts.sectors == 0) {
+    // As every run learns it. A deviant that hides what the case is about is judged with what a
+    // conforming one would say; what a run as a user makes it says of it, deviant_matrix_test
+    // knows.
+    const auto hidden = [&](const std::string& name) {
+      return name != "command" &&
+             std::find(facts.active_extensions.begin(), facts.active_extensions.end(), name) ==
+                 facts.active_extensions.end();
+    };
+    if (learn_target(context) || facts.sectors == 0 ||
+        std::any_of(extensions.begin(), extensions.end(), hidden) ||
+        (!extensions.empty() && !facts.extensions)) {
       facts.sectors = link.model().config.sectors;
       facts.sector_count = link.model().max_sectors();
       facts.identify = link.model().identify();
-    }
-    if (!facts.extensions) {
       facts.extensions = true;
+      facts.active_extensions = {"reset",      "tag_inc_le",     "tag_inc_be",
+                                 "tag_random", "coalesced_read", "coalesced_write_reply",
+                                 "congestion", "crc8x4"};
     }
-    facts.active_extensions = {"reset",          "tag_inc_le", "tag_inc_be", "tag_random",
-                               "coalesced_read", "congestion", "crc8x4"};
     if (facts.sectors > kLba28End) {
       learn_disk(context);  // as every run does; on other disks nothing depends on it
     }
@@ -151,6 +160,12 @@ const std::map<std::string, std::string>& observer_lacks() {
       {"tag-edge-is-done", "where a window ends that it did not see begin"},
       {"tag-forgets-writes-in-flight", "the moment at which a write reaches the disk"},
       {"tag-reorders-overlapping-writes", "the order in which the target took the two writes"},
+      {"wrep-newest-first", "the order in which writes end inside the target"},
+      {"wrep-padding-echoes-the-request",
+       "whose bytes stand in padding, when they are the asker's"},
+      {"wrep-reserved-bytes-of-memory", "the reserved bytes of an entry"},
+      {"wrep-w-as-asked", "the W bit of a reply: it tells lists from data by it"},
+      {"wrep-w-in-reads", "the W bit of a reply: it tells lists from data by it"},
   };
   return all;
 }
@@ -269,13 +284,16 @@ TEST(Observer, SaysSoTooOfWhatTheSuiteFailsByItsBytes) {
   }
   size_t by_bytes = 0;
   size_t exempt = 0;
+  std::set<std::string> no_replies;  // one deviation, by each command: counted once
   for (const auto& [name, watched] : all) {
     if (!watched.failed_by_bytes) {
       continue;
     }
-    ++by_bytes;
     const bool lacks = observer_lacks().count(name) != 0 || is_no_reply(name);
-    exempt += lacks ? 1 : 0;
+    if (!is_no_reply(name) || no_replies.insert(name.substr(0, name.find("-to-"))).second) {
+      ++by_bytes;
+      exempt += lacks ? 1 : 0;
+    }
     EXPECT_NE(watched.said, lacks)
         << name << (lacks ? ": exempt, and spoken of" : ": the observer has nothing to say");
   }

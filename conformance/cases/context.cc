@@ -692,6 +692,36 @@ void Context::unsupported_if_refused(const Exchange& x, bool silence_too) {
   }
 }
 
+namespace {
+
+// "status 0x00 without DRDY, error register 0x00": the bits by which initiators judge, by name.
+std::string registers_of(const Exchange& x) {
+  namespace ata = observer::ata;
+  const uint64_t status = x.field(F::ata_status);
+  std::string bits = (status & ata::status_drdy) == 0 ? " without DRDY" : "";
+  constexpr uint8_t status_bsy = 0x80;
+  for (const auto& [bit, name] : {std::pair{status_bsy, "BSY"},
+                                  {ata::status_df, "DF"},
+                                  {ata::status_drq, "DRQ"},
+                                  {ata::status_err, "ERR"}}) {
+    if ((status & bit) != 0) {
+      bits += fmt::format("{} {}", bits.find("with ") == std::string::npos ? " with" : ",", name);
+    }
+  }
+  return fmt::format("status {:#04x}{}, error register {:#04x}", status, bits,
+                     x.field(F::ata_error));
+}
+
+// What a request asks for, beside the disk that it asks of.
+std::string range_of(const Exchange& x, const TargetFacts& target) {
+  const uint64_t lba = observer::get(x.request, F::ata_lba).value_or(0);
+  const uint64_t count = observer::get(x.request, F::ata_count).value_or(0);
+  return fmt::format("LBA {} and {} sector{} of a disk of {}", lba, count, count == 1 ? "" : "s",
+                     target.sectors);
+}
+
+}  // namespace
+
 const Bytes& Context::expect_answer(const Exchange& x) {
   if (!x.answered() && !x.strays.empty()) {
     const NoReply no = why_no_reply(x.request, x.strays.front());
@@ -743,21 +773,24 @@ void Context::expect_error(const Exchange& x, uint8_t code) {
 void Context::expect_good_ata(const Exchange& x) {
   expect_no_error(x);
   if (!seen::good_ata(x)) {
-    fail(
-        "the ATA command did not succeed", "status with DRDY, without ERR and DF",
-        fmt::format("status {:#04x}, error {:#04x}", x.field(F::ata_status), x.field(F::ata_error)),
-        &x, {F::ata_status, F::ata_error});
+    const bool failed = seen::ata_abort(x) || seen::ata_idnf(x);
+    const bool ready = (x.field(F::ata_status) & observer::ata::status_drdy) != 0;
+    fail(ready || failed ? "the ATA command did not succeed"
+                         : "the reply to an ATA command lacks DRDY",
+         seen::ata_idnf(x) ? "status with DRDY, without ERR and DF: " + range_of(x, facts_)
+                           : "status with DRDY, without ERR and DF",
+         registers_of(x), &x, {F::ata_status, F::ata_error});
   }
 }
 
 void Context::expect_ata_error(const Exchange& x, uint8_t error_bit) {
   expect_no_error(x);
   if (!seen::ata_error(x, error_bit)) {
-    fail(
-        "the ATA command did not end with the right error",
-        fmt::format("status with ERR, error register with {:#04x}", error_bit),
-        fmt::format("status {:#04x}, error {:#04x}", x.field(F::ata_status), x.field(F::ata_error)),
-        &x, {F::ata_status, F::ata_error});
+    const bool idnf = error_bit == observer::ata::error_idnf;
+    fail("the ATA command did not end with the right error",
+         fmt::format("status with ERR, error register with {:#04x}{}", error_bit,
+                     idnf ? " (IDNF): " + range_of(x, facts_) : ""),
+         registers_of(x), &x, {F::ata_status, F::ata_error});
   }
 }
 

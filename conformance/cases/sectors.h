@@ -45,8 +45,16 @@ inline uint64_t scratch_lba(Context& c, uint64_t sectors) {
   return c.scratch().lba;
 }
 
+// How many sectors one request may ask for; the case ends where it is none.
+inline size_t sectors_a_request(Context& c) {
+  if (c.sectors_max() == 0) {
+    c.inconclusive("the path does not carry a frame with a sector");
+  }
+  return c.sectors_max();
+}
+
 inline void put_sectors(Context& c, Initiator& from, uint64_t lba, BytesView data) {
-  const size_t step = size_t{c.sectors_max()} * observer::kSectorBytes;
+  const size_t step = sectors_a_request(c) * observer::kSectorBytes;
   for (size_t at = 0; at < data.size(); at += step) {
     const size_t n = std::min(step, data.size() - at);
     c.expect_good_ata(
@@ -58,7 +66,7 @@ inline Bytes get_sectors(Context& c, Initiator& from, uint64_t lba, size_t count
   Bytes out;
   while (out.size() < count * observer::kSectorBytes) {
     const size_t done = out.size() / observer::kSectorBytes;
-    const auto n = static_cast<uint8_t>(std::min<size_t>(c.sectors_max(), count - done));
+    const auto n = static_cast<uint8_t>(std::min<size_t>(sectors_a_request(c), count - done));
     const Exchange x = from.ask(observer::read_request(lba + done, n));
     c.expect_good_ata(x);
     const Bytes data = x.data();

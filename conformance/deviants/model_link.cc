@@ -67,8 +67,17 @@ void ModelLink::serve_one() {
   const int64_t at_ns = *next_service_ns();
   const Bytes frame = std::move(queue_.front().second);
   queue_.pop_front();
-  const Answers answers = middleware_(
+  Answers answers = middleware_(
       frame, model_, [&](const Bytes& request) { return model_.on_frame(request, at_ns); });
+  // Nothing else has arrived: what is ready goes out, past the deviant like any other answer.
+  if (queue_.empty() || queue_.front().first > at_ns + ModelTarget::kServiceNs) {
+    for (const Answer& ready : model_.send_results()) {
+      for (Answer& a :
+           middleware_(ready.bytes, model_, [&](const Bytes&) { return Answers{ready}; })) {
+        answers.push_back(std::move(a));
+      }
+    }
+  }
   free_at_ns_ = at_ns + ModelTarget::kServiceNs;
   const auto ata = static_cast<uint8_t>(observer::get(frame, observer::F::ata_command).value_or(0));
   const bool writes = observer::get(frame, observer::F::command) == observer::command::ata &&

@@ -62,6 +62,7 @@ void ModelTarget::restart() {
   congestion_id.reset();
   pauses_ns.clear();
   paused_until_ns = 0;
+  results.clear();
 }
 
 Bytes ModelTarget::read_sector(uint64_t lba) const {
@@ -110,7 +111,8 @@ Bytes ModelTarget::announcement() const {
 }
 
 Answers ModelTarget::on_frame(const Bytes& frame, int64_t now_ns) {
-  if (!observer::is_aoe(frame) || observer::is_reply(frame)) {
+  constexpr uint8_t group_bit = 1;
+  if (!observer::is_aoe(frame) || observer::is_reply(frame) || (frame[6] & group_bit) != 0) {
     return {};
   }
   const uint64_t shelf = *get(frame, F::shelf);
@@ -126,16 +128,25 @@ Answers ModelTarget::on_frame(const Bytes& frame, int64_t now_ns) {
   }
   switch (*get(frame, F::command)) {
     case observer::command::ata:
-      return on_ata(frame);
-    case observer::command::config:
-      return on_config(frame);
+      return keep_results(frame, on_ata(frame));
+    case observer::command::config: {
+      Answers answers = release_results(source_of(frame));
+      for (Answer& a : on_config(frame)) {
+        answers.push_back(std::move(a));
+      }
+      return answers;
+    }
     case observer::command::mask:
       return on_mask(frame);
     case observer::command::reserve:
       return on_reserve(frame);
     case observer::command::extension:
       if (config.extensions) {
-        return on_extension(frame, now_ns);
+        Answers answers = release_results(source_of(frame));
+        for (Answer& a : on_extension(frame, now_ns)) {
+          answers.push_back(std::move(a));
+        }
+        return answers;
       }
       break;
     default:
@@ -354,6 +365,69 @@ Answers ModelTarget::on_ata(const Bytes& frame) {
   }
 }
 
+Answers ModelTarget::keep_results(const Bytes& frame, Answers answers) {
+  const auto session = sessions.find(source_of(frame));
+  if (session == sessions.end() || !session->second.coalesced_writes) {
+    return answers;
+  }
+  const bool writes = observer::is_ata_write(static_cast<uint8_t>(*get(frame, F::ata_command)));
+  Answers out;
+  for (Answer& a : answers) {
+    if (a.bytes.size() >= at::ata_data) {
+      set(a.bytes, F::ata_flag_write, writes ? 1 : 0);
+    }
+    // What takes its time on the disk ends alone: nothing waits for company.
+    if (writes && get(a.bytes, F::flag_error) == 0U && config.write_ns == 0) {
+      results.push_back(std::move(a.bytes));
+    } else {
+      out.push_back(std::move(a));
+    }
+  }
+  return out;
+}
+
+Answers ModelTarget::release_results(const Mac& host) {
+  Answers out;
+  for (auto it = results.begin(); it != results.end();) {
+    if (std::equal(host.begin(), host.end(), it->begin())) {
+      out.push_back({std::move(*it), kServiceNs + kDiskNs});
+      it = results.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return out;
+}
+
+Answers ModelTarget::send_results() {
+  const size_t room =
+      std::min(config.results_max,
+               (config.mtu + 14 - at::coalesced - 1) / observer::kCoalescedEntryBytes);
+  Answers out;
+  std::map<Mac, size_t> open;  // the frame of each host that takes further results
+  for (const Bytes& result : results) {
+    Mac host{};
+    std::copy_n(result.begin(), host.size(), host.begin());
+    const auto it = open.find(host);
+    if (it == open.end() ||
+        (out[it->second].bytes.size() > at::coalesced &&
+         out[it->second].bytes[at::coalesced] >= room)) {
+      open[host] = out.size();
+      out.push_back({result, kServiceNs + kDiskNs});
+      continue;
+    }
+    Bytes& frame = out[it->second].bytes;
+    if (frame.size() == at::coalesced) {
+      frame.push_back(0);
+    }
+    ++frame[at::coalesced];
+    frame.insert(frame.end(), result.begin() + observer::field(F::tag).offset,
+                 result.begin() + at::ata_data);
+  }
+  results.clear();
+  return out;
+}
+
 Answers ModelTarget::on_config(const Bytes& frame) {
   if (frame.size() < at::cfg_string) {
     return {};
@@ -521,6 +595,8 @@ Answers ModelTarget::on_extension(const Bytes& frame, int64_t now_ns) {
       start_window(Session::Tags::random);
     } else if (name == "coalesced_read") {
       session.coalesced = true;
+    } else if (name == "coalesced_write_reply") {
+      session.coalesced_writes = true;
     } else if (name == "crc8x4") {
       session.crc = true;
     } else if (name == "congestion" && i + 1 < out.size()) {
@@ -553,6 +629,7 @@ Answers ModelTarget::on_extension(const Bytes& frame, int64_t now_ns) {
                      (name == "tag_inc_be" && session.tags != Session::Tags::be) ||
                      (name == "tag_random" && session.tags != Session::Tags::random) ||
                      (name == "coalesced_read" && !session.coalesced) ||
+                     (name == "coalesced_write_reply" && !session.coalesced_writes) ||
                      (name == "crc8x4" && !session.crc);
     if (off) {
       out[i] = name;

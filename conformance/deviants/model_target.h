@@ -38,6 +38,7 @@ struct ModelConfig {
   bool extensions = true;
   std::string config_string = "model";
   int64_t write_ns = 0;  // what a durable write takes; the disk does one at a time
+  size_t results_max = 255;  // further results that go into one frame, as far as the MTU holds them
 };
 
 // What one initiator negotiated.
@@ -45,6 +46,7 @@ struct Session {
   enum class Tags { none, le, be, random };
   Tags tags = Tags::none;
   bool coalesced = false;
+  bool coalesced_writes = false;
   bool crc = false;
   bool window_empty = true;
   uint32_t highest = 0;
@@ -64,6 +66,9 @@ class ModelTarget {
 
   // One frame taken from the receive queue at `now_ns`: everything that is answered, in order.
   Answers on_frame(const Bytes& frame, int64_t now_ns);
+  // Results of writes that are ready (coalesced_write_reply), put together: called by whoever has
+  // no further frame to hand over just now. Until then on_frame() keeps them in `results`.
+  Answers send_results();
   // When the target may take the next frame: a congestion pause moves it.
   int64_t paused_until_ns = 0;
 
@@ -80,6 +85,7 @@ class ModelTarget {
   std::map<Mac, Session> sessions;
   std::optional<std::string> congestion_id;
   std::vector<int64_t> pauses_ns;
+  std::vector<Bytes> results;  // each as the reply that the write would have got alone, without padding
 
   size_t max_sectors() const { return (config.mtu - 22) / observer::kSectorBytes; }
   Bytes read_sector(uint64_t lba) const;
@@ -98,6 +104,10 @@ class ModelTarget {
 
  private:
   Answers on_ata(const Bytes& frame);
+  // Of a session with coalesced_write_reply: W tells replies to writes, and good ones are kept.
+  Answers keep_results(const Bytes& frame, Answers answers);
+  // Those of one host, each in a frame of its own.
+  Answers release_results(const Mac& host);
   Answers on_config(const Bytes& frame);
   Answers on_mask(const Bytes& frame);
   Answers on_reserve(const Bytes& frame);

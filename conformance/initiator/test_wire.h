@@ -3,6 +3,7 @@
 // loses, doubles and delays frames as a seed says, and a judge who knows what every sector may
 // hold. Owns the clock; the protocol is the model's and the initiator's.
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -155,6 +156,16 @@ class TestWire {
     }
   }
 
+  void answer(size_t path, const deviants::Answers& answers) {
+    for (const deviants::Answer& a : answers) {
+      Bytes reply = a.bytes;
+      if (reply.size() < observer::kMinFrameBytes) {
+        reply.resize(observer::kMinFrameBytes, 0);
+      }
+      travel(false, path, reply, a.delay_ns);
+    }
+  }
+
   void deliver() {
     while (!events_.empty() && events_.begin()->first <= now_ns) {
       Event event = std::move(events_.begin()->second);
@@ -163,12 +174,11 @@ class TestWire {
         if (!target_up || !on_way_to_target(event.frame)) {
           continue;
         }
-        for (const deviants::Answer& a : target.on_frame(event.frame, now_ns)) {
-          Bytes reply = a.bytes;
-          if (reply.size() < observer::kMinFrameBytes) {
-            reply.resize(observer::kMinFrameBytes, 0);
-          }
-          travel(false, event.path, reply, a.delay_ns);
+        answer(event.path, target.on_frame(event.frame, now_ns));
+        const bool more = std::any_of(events_.begin(), events_.upper_bound(now_ns),
+                                      [](const auto& e) { return e.second.to_target; });
+        if (!more) {  // results of writes wait for company only while more frames lie there
+          answer(event.path, target.send_results());
         }
       } else if (on_way_back(event.frame)) {
         initiator.on_frame(event.path, event.frame, now_ns);

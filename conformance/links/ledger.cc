@@ -96,6 +96,7 @@ void Ledger::send(BytesView frame) {
     page_[key].to_all =
         to_every_port || get(frame, F::shelf) == kEveryShelf || get(frame, F::slot) == kEverySlot;
     const auto ata = static_cast<uint8_t>(get(frame, F::ata_command).value_or(0));
+    page_[key].writes = key.command == observer::command::ata && observer::is_ata_write(ata);
     if (key.command == observer::command::ata && observer::is_ata_read(ata)) {
       for (const auto& entry : observer::coalesced_tail(frame)) {
         key.tag = entry.tag;
@@ -143,10 +144,19 @@ bool Ledger::take(const ReceivedFrame& frame) {
       q.who.size() > 1) {
     return true;  // another target's answer, or another port's
   }
+  const uint64_t lba =
+      key.command == observer::command::ata ? get(frame.bytes, F::ata_lba).value_or(0) : 0;
+  if (q.received > 0 && lba != q.answer_lba) {
+    return true;  // no link makes this of the first answer: the target sent it under this tag
+  }
   ++q.received;
+  if (q.writes) {
+    take_list(frame, key);
+  }
   if (!old && !q.settled && q.received <= q.sent) {
     if (q.received == 1) {
       q.answer = hash;
+      q.answer_lba = lba;
       outstanding_ -= outstanding_ > 0 ? 1 : 0;
       const int64_t away_ns = frame.at_ns - q.last_ns;
       if (measuring_) {
@@ -175,6 +185,24 @@ bool Ledger::take(const ReceivedFrame& frame) {
   }
   note_lateness(frame.at_ns - q.last_ns);
   return false;
+}
+
+void Ledger::take_list(const ReceivedFrame& frame, Key key) {
+  if (get(frame.bytes, F::ata_flag_write) != 1U || get(frame.bytes, F::flag_error) != 0U) {
+    return;
+  }
+  for (const auto& entry : observer::coalesced_tail(frame.bytes)) {
+    key.tag = entry.tag;
+    const auto it = page_.find(key);
+    if (it == page_.end() || !it->second.writes || it->second.settled) {
+      continue;
+    }
+    Question& q = it->second;
+    if (q.received++ == 0) {
+      outstanding_ -= outstanding_ > 0 ? 1 : 0;
+      newest_answered_ = std::max(newest_answered_, q.number);
+    }
+  }
 }
 
 void Ledger::note_lateness(int64_t ns) {

@@ -88,9 +88,11 @@ class Ledger : public Wrapped {
     unsigned attempts = 1;
     bool settled = false;
     bool measured = false;
+    bool writes = false;  // an ATA write: its answer may stand in the list of another's
     int64_t first_ns = 0;
     int64_t last_ns = 0;
     size_t answer = 0;  // hash of the first
+    uint64_t answer_lba = 0;
     // To every shelf or slot: each target answers for itself, and who has done so is kept.
     bool to_all = false;
     std::set<std::pair<Mac, uint32_t>> who;
@@ -99,6 +101,8 @@ class Ledger : public Wrapped {
   // True when the frame is to be handed on.
   bool take(const ReceivedFrame& frame);
   void note_lateness(int64_t ns);
+  // The further results of a write's answer (coalesced_write_reply).
+  void take_list(const ReceivedFrame& frame, Key key);
 
   using Questions = std::unordered_map<Key, Question, Hash>;
   Questions page_;  // asked since new_page

@@ -98,9 +98,11 @@ std::optional<uint64_t> get(BytesView frame, F id) {
   return (raw & mask) >> std::countr_zero(mask);
 }
 
-void set(std::span<uint8_t> frame, F id, uint64_t value) {
+bool set(std::span<uint8_t> frame, F id, uint64_t value) {
   const Field& f = field(id);
-  assert(f.offset + f.size <= frame.size());
+  if (f.offset + f.size > frame.size()) {
+    return false;
+  }
   const uint64_t mask = f.mask & full_mask(f);
   const uint64_t old =
       f.order == Order::big ? load_be(frame, f.offset, f.size) : load_le(frame, f.offset, f.size);
@@ -110,6 +112,7 @@ void set(std::span<uint8_t> frame, F id, uint64_t value) {
   } else {
     store_le(frame, f.offset, f.size, raw);
   }
+  return true;
 }
 
 }  // namespace conformance::observer

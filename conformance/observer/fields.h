@@ -77,8 +77,9 @@ const Field* field_by_name(std::string_view name);
 
 // nullopt when the frame is too short to hold it.
 std::optional<uint64_t> get(BytesView frame, F id);
-// The frame must be long enough: a programmer's error otherwise.
-void set(std::span<uint8_t> frame, F id, uint64_t value);
+// False, and nothing done, when the frame is too short to hold it: who edits what came from elsewhere
+// meets cut frames.
+bool set(std::span<uint8_t> frame, F id, uint64_t value);
 
 namespace at {  // offsets of what has no fixed length
 inline constexpr size_t argument = 24;

@@ -35,6 +35,9 @@ TEST(Fields, BeyondTheFrameAreNothing) {
   const BytesView cut(kReadReply.data(), 22);
   EXPECT_EQ(get(cut, F::tag), std::nullopt);
   EXPECT_EQ(get(cut, F::command), 0U);
+  Bytes kept(cut.begin(), cut.end());
+  EXPECT_FALSE(set(kept, F::tag, 1)) << "and cannot be set";
+  EXPECT_TRUE(std::equal(kept.begin(), kept.end(), cut.begin(), cut.end()));
 }
 
 TEST(Fields, WhatIsSetIsReadAndNothingElseChanges) {

@@ -13,35 +13,43 @@ namespace {
 
 constexpr Nanoseconds kPauseTooLongNs = 1'500'000'000;  // three of them
 constexpr Nanoseconds kPauseNs = 450'000'000;           // 0.5 s, and to spare
-// The id of the congestion probe in a table; empty if there is none.
-std::string_view probe_id_in(std::string_view table) {
+
+// The ids of the congestion probes in a table, in its order.
+std::vector<std::string_view> probe_ids_in(std::string_view table) {
+  std::vector<std::string_view> ids;
   bool next = false;
   while (!table.empty() && table.front() != '\0') {
     const std::string_view name = table.substr(0, table.find('\0'));
     if (next) {
-      return name;
+      ids.push_back(name);
     }
-    next = feature_bit(name) == kFeatureCongestion;
+    next = !next && feature_bit(name) == kFeatureCongestion;
     table.remove_prefix(std::min(table.size(), name.size() + 1));
   }
-  return {};
+  return ids;
 }
 
 }  // namespace
 
 void Judge::note_probe(const AoeFrame& frame, const Request& request) {
-  const std::string id(probe_id_in(ExtensionTable::find(frame).bytes));
-  if (id.empty() || request.note >= arguments_.size()) {
+  const auto ids = probe_ids_in(ExtensionTable::find(frame).bytes);
+  if (ids.empty() || request.note >= arguments_.size()) {
     return;
   }
   see(Needs::congestion);
   SessionState& session = state_of_session(request.session);
   Argument& argument = arguments_[request.note];
-  argument.new_probe = id != session.probe_id && id != last_probe_id_;
-  argument.sure_probe = argument.new_probe || (id == session.probe_id && id == last_probe_id_);
+  argument.new_probe = false;
+  argument.sure_probe = true;
+  for (const std::string_view id : ids) {  // one request pauses once, and its last id is known then
+    const bool is_new = id != session.probe_id && id != last_probe_id_;
+    argument.new_probe = argument.new_probe || is_new;
+    argument.sure_probe =
+        argument.sure_probe && (is_new || (id == session.probe_id && id == last_probe_id_));
+    session.probe_id = id;
+    last_probe_id_ = id;
+  }
   pauses_waiting_ += argument.new_probe ? 1 : 0;
-  session.probe_id = id;
-  last_probe_id_ = id;
 }
 
 void Judge::judge_reply_extensions(const AoeFrame& frame, const Request& request,
@@ -111,10 +119,11 @@ void Judge::judge_congestion(const AoeFrame& frame, const Request& request, std:
   if (argument == nullptr || frame.has_error_flag() || argument->bytes.size() < 2) {
     return;
   }
-  const std::string_view id = probe_id_in(std::string_view(argument->bytes).substr(2));
-  if (id.empty()) {
+  const auto ids = probe_ids_in(std::string_view(argument->bytes).substr(2));
+  if (ids.empty()) {
     return;
   }
+  const std::string_view id = ids.back();
   bool active = false;
   ExtensionTable::find(frame).for_each([&active](std::string_view name) {
     active = active || (feature_bit(name) == kFeatureCongestion && is_upper_case(name));

@@ -805,6 +805,17 @@ TEST(Judge, DoesNotHoldATagPromiseAgainstARetransmission) {
   EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
 }
 
+TEST(Judge, KnowsTheLastOfSeveralIdsInOneTable) {
+  const Verdicts verdicts = judge([](Scene& s) {
+    s.add(table(request(kAlice, kCommandExtensions, 1), "congestion,41,congestion,42"))
+        .wait(500 * kStepNs)
+        .add(table(reply(kAlice, kCommandExtensions, 1), "CONGESTION,41,CONGESTION,42"))
+        .add(table(request(kAlice, kCommandExtensions, 2), "congestion,42"))
+        .add(table(reply(kAlice, kCommandExtensions, 2), "CONGESTION,42"));
+  });
+  EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
+}
+
 TEST(Judge, DoesNotJudgeAReplyByARequestThatItDoesNotAnswer) {
   // A capture that lost frames: tag 1 was used again, for other data, out of its sight.
   const Verdicts verdicts = judge([](Scene& s) {

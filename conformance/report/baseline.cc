@@ -9,11 +9,79 @@
 #include <ctime>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 #include "conformance/report/words.h"
 #include "conformance/runner/selection.h"
 
 namespace conformance::report {
+
+namespace {
+
+// A case, or what a run says of itself (runner/run.cc).
+bool may_be_known(const std::string& id) {
+  return Registry::all().find(id) != nullptr || id == "run.target-left-as-found" ||
+         id == "run.putting-back" || id == "run.learning" || id == "run.answered-once" ||
+         id == "run.target-answers";
+}
+
+// '*' stands for any text.
+bool fits(std::string_view pattern, std::string_view text) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) {
+    return pattern == text;
+  }
+  if (text.substr(0, star) != pattern.substr(0, star)) {
+    return false;
+  }
+  for (size_t at = star; at <= text.size(); ++at) {
+    if (fits(pattern.substr(star + 1), text.substr(at))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The finding that its verdict comes from.
+const Finding* decisive(const CaseResult& c) {
+  const auto it = std::find_if(c.findings.begin(), c.findings.end(),
+                               [&](const Finding& f) { return f.verdict == c.verdict; });
+  return it == c.findings.end() ? nullptr : &*it;
+}
+
+std::string clause_of(const CaseResult& c) {
+  const Finding* f = decisive(c);
+  return f == nullptr ? "" : f->clause;
+}
+std::string finding_of(const CaseResult& c) {
+  const Finding* f = decisive(c);
+  return f == nullptr ? c.reason : f->headline;
+}
+
+std::string described(Verdict verdict, const std::string& clause, const std::string& finding) {
+  return to_string(verdict) + (clause.empty() ? "" : " under " + clause) +
+         (finding.empty() ? "" : ": " + finding);
+}
+
+}  // namespace
+
+std::string differs(const Known& known, Verdict verdict, const std::string& clause,
+                    const std::string& finding) {
+  if (verdict == Verdict::skip) {
+    return {};
+  }
+  if (verdict != known.verdict) {
+    return fmt::format("is known to {}, and now it is {}", to_string(known.verdict),
+                       to_string(verdict));
+  }
+  if ((known.clause.empty() || known.clause == clause) &&
+      (known.finding.empty() || fits(known.finding, finding))) {
+    return {};
+  }
+  return fmt::format("is known to {}, and now it is {}",
+                     described(known.verdict, known.clause, known.finding),
+                     described(verdict, clause, finding));
+}
 
 std::vector<Known> read_baseline(const std::string& path) {
   if (std::ifstream in(path); !in || in.peek() == std::ifstream::traits_type::eof()) {
@@ -52,6 +120,16 @@ std::vector<Known> read_baseline(const std::string& path) {
           fmt::format("{}:{}: '{}' is no verdict", path, node.source().begin.line, verdict));
     }
     known.verdict = *it;
+    for (const auto& [key, into] :
+         {std::pair{"clause", &known.clause}, {"finding", &known.finding}}) {
+      if (t->contains(key)) {
+        *into = text(key);
+      }
+    }
+    if (!known.clause.empty() && Registry::all().clause(known.clause) == nullptr) {
+      throw std::runtime_error(fmt::format("{}:{}: there is no clause '{}'", path,
+                                           node.source().begin.line, known.clause));
+    }
     if (const toml::node* day = t->get("expires")) {
       const auto date = day->value<toml::date>();
       if (!date) {
@@ -60,10 +138,7 @@ std::vector<Known> read_baseline(const std::string& path) {
       }
       known.expires = fmt::format("{:04}-{:02}-{:02}", date->year, date->month, date->day);
     }
-    // What a run says of itself (runner/run.cc) may be known as well.
-    const bool of_the_run = known.id == "run.target-left-as-found" ||
-                            known.id == "run.putting-back" || known.id == "run.learning";
-    if (!of_the_run && Registry::all().find(known.id) == nullptr) {
+    if (!may_be_known(known.id)) {
       throw std::runtime_error(
           fmt::format("{}:{}: there is no case '{}'", path, node.source().begin.line, known.id));
     }
@@ -85,11 +160,16 @@ std::string baseline_text(const Report& report, const std::string& reason) {
   std::ostringstream out;
   toml::array entries;
   for (const CaseResult& c : report.cases) {
-    const bool is_case = Registry::all().find(c.id) != nullptr;  // not the run's own closing check
-    if (is_case && (is_bad(c.verdict) || c.verdict == Verdict::warn) && c.started_ns != 0) {
-      entries.push_back(toml::table{{"case", c.id},
-                                    {"verdict", to_string(c.verdict)},
-                                    {"reason", c.known.empty() ? reason : c.known}});
+    if (may_be_known(c.id) && (is_bad(c.verdict) || c.verdict == Verdict::warn) &&
+        c.started_ns != 0) {
+      toml::table entry{{"case", c.id},
+                        {"verdict", to_string(c.verdict)},
+                        {"finding", finding_of(c)},
+                        {"reason", c.known.empty() ? reason : c.known}};
+      if (!clause_of(c).empty()) {
+        entry.insert("clause", clause_of(c));
+      }
+      entries.push_back(entry);
     }
   }
   out << "# What this target is known to do wrong, for aoe-conformance run --baseline.\n";
@@ -102,8 +182,12 @@ std::string baseline_text(const Report& report, const std::string& reason) {
       value << toml::value<std::string>((*entry.as_table())[key].value_or(std::string()));
       return value.str();
     };
-    out << "\n[[known]]\ncase = " << text("case") << "\nverdict = " << text("verdict")
-        << "\nreason = " << text("reason") << "\n";
+    out << "\n[[known]]\n";
+    for (const char* key : {"case", "verdict", "clause", "finding", "reason"}) {
+      if (entry.as_table()->contains(key)) {
+        out << key << " = " << text(key) << "\n";
+      }
+    }
   }
   return out.str();
 }
@@ -120,16 +204,17 @@ void hold_against(const std::vector<Known>& known, Report& report) {
         report.baseline_surprises.push_back(
             fmt::format("{} is not known to {}: {}", c.id, to_string(c.verdict), c.reason));
       }
+      continue;
+    }
+    const std::string other = differs(*it, c.verdict, clause_of(c), finding_of(c));
+    if (!other.empty()) {
+      report.baseline_surprises.push_back(fmt::format("{} {}", c.id, other));
     } else if (it->verdict == c.verdict && has_expired(*it)) {
       report.baseline_surprises.push_back(fmt::format("{} is known to {}, but only until {}: {}",
                                                       c.id, to_string(c.verdict), it->expires,
                                                       it->reason));
     } else if (it->verdict == c.verdict) {
       c.known = it->reason;
-    } else if (c.verdict != Verdict::skip) {
-      report.baseline_surprises.push_back(fmt::format("{} is known to {}, and now it is {}", c.id,
-                                                      to_string(it->verdict),
-                                                      to_string(c.verdict)));
     }
   }
 }

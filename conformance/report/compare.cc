@@ -49,6 +49,14 @@ PastRun read_document(const json& j) {
     one.known = c.at("known").get<std::string>();
     one.clauses = c.at("clauses").get<std::vector<std::string>>();
     one.verdict = verdict_of(c.at("verdict").get<std::string>());
+    one.finding = one.reason;
+    for (const json& f : c.value("findings", json::array())) {
+      if (f.value("verdict", "") == to_string(one.verdict)) {
+        one.clause = f.value("clause", "");
+        one.finding = f.value("headline", "");
+        break;
+      }
+    }
     run.cases.push_back(std::move(one));
   }
   return run;
@@ -88,7 +96,8 @@ PastRun read_report(const std::string& path) {
   try {
     const json j = json::parse(in);
     const std::string schema = j.is_object() ? j.value("schema", "") : "";
-    if (schema != kSchema && schema != "aoe-conformance-report-1") {
+    if (schema != kSchema && schema != "aoe-conformance-report-2" &&
+        schema != "aoe-conformance-report-1") {
       throw std::runtime_error(fmt::format(
           "no report of aoe-conformance run (--report-json): its schema is '{}'", schema));
     }

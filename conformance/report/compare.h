@@ -15,6 +15,7 @@ struct PastCase {
   std::string id, title, level, reason, known;
   std::vector<std::string> clauses;
   Verdict verdict = Verdict::skip;
+  std::string clause, finding;  // of the finding that the verdict comes from
 };
 
 struct PastRun {
@@ -27,7 +28,7 @@ struct PastRun {
   const PastCase* find(const std::string& id) const;
 };
 
-// A report of this version or the one before (aoe-conformance-report-1, -2). Throws
+// A report of this version or one before (aoe-conformance-report-1, -2, -3). Throws
 // std::runtime_error that names the file and what is wrong with it.
 PastRun read_report(const std::string& path);
 

@@ -151,6 +151,8 @@ ordered_json case_json(const CaseResult& c, const std::string& same_as) {
   j["capture"] = c.capture;
   j["started"] = c.started_ns == 0 ? "" : time_text(c.started_ns);
   j["duration_ms"] = c.duration_ms;
+  j["attempts"] = c.attempts;
+  j["link_trouble"] = printable(c.link_trouble);
   j["known"] = printable(c.known);
   j["repeat"] = printable(c.repeat);
   j["target_said"] = printable(c.target_said);

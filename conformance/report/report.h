@@ -10,7 +10,7 @@
 namespace conformance::report {
 
 // Of the JSON; a change that a reader must know of makes it another (docs/migrating.md).
-inline constexpr const char* kSchema = "aoe-conformance-report-2";
+inline constexpr const char* kSchema = "aoe-conformance-report-3";
 
 struct Report {
   std::string version;

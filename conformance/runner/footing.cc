@@ -123,34 +123,46 @@ bool Footing::put_right_unseen() {
   addresses.push_back(t_.prober_mac());
   addresses.insert(addresses.end(), listed.begin(), listed.end());
   const int64_t until_ns = t_.now_ns() + t_.scaled(kPutRightNs);
-  for (const Mac& mac : admitted(addresses)) {
-    if (has_ended() || t_.now_ns() > until_ns) {
-      return false;
-    }
-    Initiator who(t_, mac);
-    std::vector<observer::Directive> edits;
-    for (const Mac& entry : listed) {
-      if (entry != mac && !state_.had_on_mask(entry)) {
-        edits.push_back({0, observer::dcmd::del, entry});
+  constexpr int surveys = 4;
+  for (int survey = 0; survey < surveys; ++survey) {
+    for (const Mac& mac : admitted(addresses)) {
+      if (has_ended() || t_.now_ns() > until_ns) {
+        return false;
       }
-    }
-    if (!state_.had_on_mask(mac)) {
-      edits.push_back({0, observer::dcmd::del, mac});
-    }
-    const size_t edits_max = std::min<size_t>(
-        100, (t_.frame_max() - observer::at::mask_list) / observer::kMaskEntryBytes);
-    for (size_t at = 0; at < edits.size(); at += edits_max) {
-      const auto from = edits.begin() + static_cast<std::ptrdiff_t>(at);
-      const auto to =
-          edits.begin() + static_cast<std::ptrdiff_t>(std::min(edits.size(), at + edits_max));
-      who.tell(observer::mask_request(observer::mcmd::edit, {from, to}));
-    }
-    who.tell(observer::reserve_request(observer::rcmd::force_set, state_.reserved()));
-    if (!has_ended() && t_.barrier() && shut_out().empty()) {
-      return true;
+      if (put_right_from(mac, listed)) {
+        return true;
+      }
+      // A late copy of an edit may have come meanwhile: then those who were admitted are not now.
+      Initiator who(t_, mac);
+      if (ask(who, 2) != Service::served) {
+        break;
+      }
     }
   }
   return false;
+}
+
+bool Footing::put_right_from(const Mac& mac, const std::vector<Mac>& listed) {
+  Initiator who(t_, mac);
+  std::vector<observer::Directive> edits;
+  for (const Mac& entry : listed) {
+    if (entry != mac && !state_.had_on_mask(entry)) {
+      edits.push_back({0, observer::dcmd::del, entry});
+    }
+  }
+  if (!state_.had_on_mask(mac)) {
+    edits.push_back({0, observer::dcmd::del, mac});
+  }
+  const size_t edits_max =
+      std::min<size_t>(100, (t_.frame_max() - observer::at::mask_list) / observer::kMaskEntryBytes);
+  for (size_t at = 0; at < edits.size(); at += edits_max) {
+    const auto from = edits.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto to =
+        edits.begin() + static_cast<std::ptrdiff_t>(std::min(edits.size(), at + edits_max));
+    who.tell(observer::mask_request(observer::mcmd::edit, {from, to}));
+  }
+  who.tell(observer::reserve_request(observer::rcmd::force_set, state_.reserved()));
+  return !has_ended() && t_.barrier() && shut_out().empty();
 }
 
 bool Footing::await_return() {

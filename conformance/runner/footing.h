@@ -45,6 +45,7 @@ class Footing {
   std::vector<Initiator*> askers();
   std::vector<Mac> admitted(const std::vector<Mac>& addresses);
   bool put_right_unseen();
+  bool put_right_from(const Mac& mac, const std::vector<Mac>& listed);
   bool await_return();
   void restore(CaseResult& result);
 

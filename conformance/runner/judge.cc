@@ -337,8 +337,9 @@ std::optional<std::string> learn_target(Context& t) {
     }
     // Which byte order, and which names. An initiator of its own asks, and resets itself.
     Initiator& asker = t.initiator(9);
-    const std::vector<std::string> names = {"tag_inc_le", "tag_inc_be", "tag_random",
-                                            "coalesced_read", "crc8x4"};
+    const std::vector<std::string> names = {
+        "tag_inc_le", "tag_inc_be", "tag_random", "coalesced_read", "coalesced_write_reply",
+        "crc8x4"};
     facts.extensions = false;
     facts.active_extensions.clear();
     for (const Order order : {Order::little, Order::big}) {
@@ -405,7 +406,9 @@ PathMtu measure_path_mtu(Context& t) {
     return arrives(frame);
   };
   constexpr size_t least = observer::kMinFrameBytes - ethernet_header;
-  path.out = out(path.interface) ? path.interface : largest(least, path.interface, out);
+  // Where not even the least is answered under its tag, nothing is measured.
+  path.out =
+      out(path.interface) || !out(least) ? path.interface : largest(least, path.interface, out);
   if (path.out < path.interface && !t.barrier()) {
     path.out = path.interface;  // it does not answer at all any more: nothing was measured
   }

@@ -526,6 +526,54 @@ TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
                       {}),
             exit_good);
   EXPECT_ANY_THROW(hold("[[known]]\ncase = \"run.nothing\"\nverdict = \"fail\"\nreason = \"x\"\n"));
+  // The same verdict under another clause, or for another reason, is not what is known.
+  std::string exact;
+  std::string elsewhere;
+  std::string otherwise;
+  for (const CaseResult& c : some_report().cases) {
+    if (c.verdict != Verdict::fail) {
+      continue;
+    }
+    const auto row = [&](const std::string& clause, const std::string& finding) {
+      return fmt::format(
+          "[[known]]\ncase = \"{}\"\nverdict = \"fail\"\nclause = '{}'\nfinding = '{}'\n"
+          "reason = \"so it is\"\n",
+          c.id, clause, finding);
+    };
+    const Finding& f = c.findings.front();
+    exact += row(f.clause, f.headline);
+    elsewhere += row("HDR-TAG", f.headline);
+    otherwise += row(f.clause, "something else");
+  }
+  EXPECT_THAT(hold(exact).baseline_surprises, testing::IsEmpty());
+  EXPECT_THAT(hold(elsewhere).baseline_surprises,
+              testing::Contains(HasSubstr("is known to fail under HDR-TAG")));
+  EXPECT_THAT(hold(otherwise).baseline_surprises,
+              testing::Contains(HasSubstr("something else, and now it is fail under")));
+  EXPECT_ANY_THROW(hold("[[known]]\ncase = \"config.ccmd.returned\"\nverdict = \"fail\"\n"
+                        "clause = \"NO-SUCH\"\nreason = \"x\"\n"));
+  // Written from a run, it holds that run, and what the run says of itself.
+  Report self = some_report();
+  CaseResult& left = self.cases.back();
+  ASSERT_EQ(left.id, "run.target-left-as-found");
+  left.verdict = Verdict::fail;
+  left.reason = "the target could not be left as it was found: the mask list";
+  std::ofstream(path) << report::baseline_text(self, "so it is");
+  Report again = self;
+  report::hold_against(report::read_baseline(path), again);
+  EXPECT_THAT(again.baseline_surprises, testing::IsEmpty());
+  EXPECT_EQ(again.cases.back().known, "so it is");
+  again = self;
+  again.cases.back().reason = "the target could not be left as it was found: the config string";
+  report::hold_against(report::read_baseline(path), again);
+  EXPECT_THAT(again.baseline_surprises, testing::ElementsAre(HasSubstr("the config string")));
+  // '*' stands for what differs from run to run.
+  report::Known wild;
+  wild.finding = "a reply of * bytes, * too many";
+  EXPECT_EQ(differs(wild, Verdict::fail, "ANY", "a reply of 60 bytes, 4 too many"), "");
+  EXPECT_NE(differs(wild, Verdict::fail, "ANY", "a reply of 60 bytes"), "");
+  EXPECT_NE(differs(wild, Verdict::fail, "ANY", "no reply of 60 bytes, 4 too many"), "");
+  EXPECT_EQ(differs(wild, Verdict::skip, "", ""), "");
   // One more that passes now, and one less that fails.
   const Report passes = hold(
       all +

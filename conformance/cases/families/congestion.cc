@@ -376,6 +376,61 @@ void add_probes(Registry& r) {
                      {"RESET", "CONGESTION", burst.id, "no_such", "RESET"});
       }));
 
+  r.add(edits_table("congestion-one-id-for-all", "returns the first id in the place of every id",
+                    [](Strings& strings) {
+                      std::string* first = nullptr;
+                      for (size_t i = 0; i + 1 < strings.size(); ++i) {
+                        if (lower(strings[i]) == "congestion") {
+                          first = first == nullptr ? &strings[i + 1] : first;
+                          strings[i + 1] = *first;
+                        }
+                      }
+                    }));
+  r.add(afterwards("congestion-keeps-the-first-id",
+                   "remembers the first id of a table, not its last",
+                   [](const Bytes& q, ModelTarget& model, Session&) {
+                     const auto asked = pauses(q) ? observer::ext_table(q) : std::nullopt;
+                     if (asked && asked->strings.size() > 3) {
+                       model.congestion_id = asked->strings[1];
+                     }
+                   }));
+  Case several = congestion_case(
+      "congestion.table.several-ids",
+      "A table with two new ids is answered once, after a pause, with both; the last one is known "
+      "from then on",
+      "CONG-ID", {"congestion-one-id-for-all", "congestion-keeps-the-first-id"}, [](Context& t) {
+        std::string last;
+        with_pause(t, [&] {
+          const std::string one = new_congestion_id(t);
+          last = new_congestion_id(t);
+          const int64_t sent_ns = t.now_ns();
+          Exchange x;
+          x.request = t.a().send(table(t, {"congestion", one, "congestion", last}));
+          x.sent = 1;
+          const auto reply = t.a().await_tag(
+              static_cast<uint32_t>(*observer::get(x.request, F::tag)), t.scaled(4 * kPauseNs));
+          if (reply) {
+            x.reply = reply->bytes;
+          }
+          const Strings got = strings_of(t, x);
+          t.expect(got.size() == 4 && lower(got[0]) == "congestion" && got[1] == one &&
+                       lower(got[2]) == "congestion" && got[3] == last,
+                   x, "the table comes back with both ids as they were", joined(got));
+          if (got[0] == "congestion" && got[2] == "congestion") {
+            return false;  // the budget of pauses is spent
+          }
+          t.clause("CONG-PAUSE");
+          t.expect(reply->at_ns - sent_ns >= kPauseNs - kEarlyNs, x, "an answer after the pause",
+                   "after " + ms(reply->at_ns - sent_ns));
+          return true;
+        });
+        t.clause("CONG-ONCE");
+        const Burst burst = send_burst(t, t.a(), last, 2);
+        expect_answered_at_once(t, burst, "a probe with the last id of the table");
+      });
+  several.clauses = {"CONG-ID", "CONG-PAUSE", "CONG-ONCE"};
+  r.add(several);
+
   r.add([] {
     Case c = congestion_case("congestion.argument.missing",
                              "`congestion` without an id is answered, and stops nothing", "CONG-ID",

@@ -13,7 +13,8 @@ using observer::extension_request;
 namespace {
 
 const Strings kPlainFeatures = {"reset",      "tag_inc_le",     "tag_inc_be",
-                                "tag_random", "coalesced_read", "crc8x4"};
+                                "tag_random", "coalesced_read", "coalesced_write_reply",
+                                "crc8x4"};
 
 const char* name_of(Order order) {
   return order == Order::little ? "little-endian" : "big-endian";
@@ -114,9 +115,11 @@ void add_command(Registry& r) {
             const Exchange sector = t.a().ask(observer::read_request(0, 1));
             t.expect_good_ata(sector);
             const Exchange x = t.a().ask(table(t, {"reset", "no_such_feature"}));
-            if (config.answered()) {
+            const auto text =
+                config.answered() ? observer::config_string(*config.reply) : std::nullopt;
+            if (text) {
               t.expect_config_string(t.a().ask(observer::config_request(observer::ccmd::read)),
-                                     *observer::config_string(*config.reply));
+                                     *text);
             }
             t.expect_data(t.a().ask(observer::read_request(0, 1)), sector.data());
             judge_refusal(t, x);

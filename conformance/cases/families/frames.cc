@@ -676,6 +676,34 @@ void register_addresses(Registry& r) {
         }
         c.expect_good_ata(c.a().ask(read_request(0, 1)));
       }));
+  r.add(spoils("frames-answers-a-group", "answers requests from group addresses, to the group",
+               [](const Bytes& q, ModelTarget&, const Forward& f) {
+                 if (!observer::is_aoe(q) || observer::is_reply(q) || (q[6] & 1) == 0) {
+                   return f(q);
+                 }
+                 Bytes own = q;
+                 own[6] &= 0xfe;
+                 Answers answers = f(own);
+                 for (auto& a : answers) {
+                   a.bytes[0] = q[6];
+                 }
+                 return answers;
+               }));
+  Case group = frame_case(
+      "frames.ethernet.group-source",
+      "A request from a broadcast or multicast address is not answered: the answer would go to "
+      "everybody",
+      {"ROB-GROUP"}, {"frames-answers-a-group"}, [](Context& c) {
+        for (const Mac& mac :
+             {observer::kBroadcastMac, Mac{0x01, 0, 0x5e, 0, 0, 1}, Mac{0x33, 0x33, 0, 0, 0, 1}}) {
+          Initiator everybody(c, mac);
+          for (const Kind& k : kinds(c)) {
+            c.expect_silence(everybody, k.frame);
+          }
+        }
+      });
+  group.level = Level::should;
+  r.add(group);
   r.add(dies("frames-talks-to-itself",
              "answers itself for ever when a request comes from its own address",
              [](const Bytes& q) {
@@ -824,7 +852,8 @@ void register_floods(Registry& r) {
                    [after_flood](Context& c) {
                      Bytes last;
                      for (unsigned i = 0; i < 2000; ++i) {
-                       last = c.a().send(read_request(i % c.target().sectors, 1));
+                       last = c.a().send(
+                           read_request(i % std::max<uint64_t>(c.target().sectors, 1), 1));
                        if (i % 128 == 127) {
                          expect_alive(c, last, "reads without a pause");
                          c.a().collect(kRepliesMax, 0);

@@ -435,7 +435,8 @@ void register_strings(Registry& r) {
       {"LEAK-STRING"}, {"leak-config-read-length-believed"}, [](Context& c) {
         for (const uint8_t ccmd :
              {observer::ccmd::read, observer::ccmd::test, observer::ccmd::prefix, uint8_t{9}}) {
-          for (const unsigned length : {200U, 1024U, 0xffffU}) {
+          for (const unsigned length :
+               {1U, 2U, 8U, 16U, 27U, 28U, 29U, 32U, 64U, 200U, 500U, 1024U, 0xffffU}) {
             if (!c.may_send(config_request(ccmd))) {
               continue;
             }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "conformance/cases/sectors.h"
 #include "conformance/links/gate.h"
 
@@ -1079,11 +1081,13 @@ void register_lock(Registry& r) {
       {"mask-executes-masked-config"}, [](Context& c) {
         const Exchange before = c.a().ask(observer::config_request(observer::ccmd::read));
         c.expect_no_error(before);
+        const auto text = observer::config_string(*before.reply);
+        c.expect(text.has_value(), before, "a config reply", "a reply of another kind");
         lock_out_b(c);
         c.expect_silence(c.b(),
                          observer::config_request(observer::ccmd::force_set, "by a masked host"));
         c.expect_config_string(c.a().ask(observer::config_request(observer::ccmd::read)),
-                               BytesView(*observer::config_string(*before.reply)));
+                               BytesView(*text));
       });
   config.needs.push_back(Need::config);
   r.add(config);
@@ -1262,6 +1266,45 @@ void register_beyond(Registry& r) {
                     c.expect_good_ata(listed.ask(observer::read_request(0, 1)));
                     c.expect_silence(unlisted, observer::read_request(0, 1));
                   }));
+
+  r.add(remembers(
+      "mask-first-request-served", "looks at the list from a host's second ATA request on", [] {
+        return Middleware(
+            [seen = std::set<Mac>()](const Bytes& q, ModelTarget& m, const Forward& f) mutable {
+              Mac from{};
+              std::copy_n(q.begin() + 6, from.size(), from.begin());
+              if (!is_ata_request(q) || !seen.insert(from).second) {
+                return f(q);
+              }
+              const Macs kept = std::exchange(m.mask, {});
+              Answers answers = f(q);
+              m.mask = kept;
+              return answers;
+            });
+      }));
+  Case first = mask_case(
+      "mask.silence.first-request-of-a-host",
+      "The first ATA request ever of a host that is not on the list meets silence, and writes "
+      "nothing",
+      {"MASK-LOCK"}, {"mask-first-request-served"}, [](Context& c) {
+        const uint64_t lba = scratch_lba(c, 1);
+        const Bytes there = sector_pattern(4710);
+        put_sectors(c, c.a(), lba, there);
+        if (c.can_restart()) {
+          c.restart_target();  // whoever it has met before, it meets for the first time again
+        }
+        must_add(c, c.a(), keepers(c));
+        constexpr unsigned unmet = 0xfe00;
+        Initiator reader(c, nobody(unmet));
+        Initiator writer(c, nobody(unmet + 1));
+        Initiator asker(c, nobody(unmet + 2));
+        c.expect_silence(reader, observer::read_request(0, 1));
+        c.expect_silence(writer, observer::write_request(lba, sector_pattern(4711)));
+        c.expect_silence(asker, observer::identify_request());
+        expect_on_disk(c, c.a(), lba, there, "after the first write of a host that is locked out");
+      });
+  first.needs.push_back(Need::write);
+  r.add(first);
 
   Deviant larger;
   larger.name = "mask-list-larger-than-its-reply";

@@ -1392,10 +1392,13 @@ void add_ends(Registry& r) {
 
   r.add(deviants::spoils("tag-reset-keeps-the-window", "does not end the protection at `reset`",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                           if (!names(q, "reset")) {
+                             return forward(q);
+                           }
                            const Session before = model.sessions[source_of(q)];
                            Answers answers = forward(q);
                            Session& s = model.sessions[source_of(q)];
-                           if (names(q, "reset") && windowed(before)) {
+                           if (windowed(before)) {
                              const bool again = windowed(s);
                              s = before;
                              s.tags = again ? s.tags : before.tags;
@@ -1435,17 +1438,20 @@ void add_ends(Registry& r) {
         const Exchange x = c.read(lba);
         expect_duplicate_rejected(t, c, lba, value, x.data());
       });
-  r.add(deviants::spoils(
-      "tag-window-survives-negotiation", "keeps its window when tag_inc is named again",
-      [](const Bytes& q, ModelTarget& model, const Forward& forward) {
-        const Session before = model.sessions[source_of(q)];
-        Answers answers = forward(q);
-        Session& s = model.sessions[source_of(q)];
-        if (is_table(q) && !names(q, "reset") && windowed(before) && windowed(s)) {
-          s = before;
-        }
-        return answers;
-      }));
+  r.add(deviants::spoils("tag-window-survives-negotiation",
+                         "keeps its window when tag_inc is named again",
+                         [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                           if (!is_table(q) || names(q, "reset")) {
+                             return forward(q);
+                           }
+                           const Session before = model.sessions[source_of(q)];
+                           Answers answers = forward(q);
+                           Session& s = model.sessions[source_of(q)];
+                           if (windowed(before) && windowed(s)) {
+                             s = before;
+                           }
+                           return answers;
+                         }));
   add_both(r,
            {
                .id = "tags.negotiated-again",
@@ -1530,11 +1536,12 @@ void add_config(Registry& r) {
   r.add(deviants::spoils("tag-config-keeps-the-session",
                          "lets a session outlive every config command",
                          [](const Bytes& q, ModelTarget& model, const Forward& forward) {
+                           if (!is_command(q, observer::command::config)) {
+                             return forward(q);
+                           }
                            const Session before = model.sessions[source_of(q)];
                            Answers answers = forward(q);
-                           if (is_command(q, observer::command::config)) {
-                             model.sessions[source_of(q)] = before;
-                           }
+                           model.sessions[source_of(q)] = before;
                            return answers;
                          }));
   struct Row {
@@ -1741,6 +1748,40 @@ void add_edges(Registry& r) {
     t.expect_no_error(
         t.b().ask(observer::reserve_request(observer::rcmd::force_set, {t.b().mac()})));
     t.expect_error(c.write(lba, sector_of("duplicate"), value), observer::aoe_error::reserved);
+  });
+
+  Case masked_out{
+      .id = "tags.duplicate.of-a-host-off-the-mask-list",
+      .title =
+          "A duplicate of a write that was done, from a host that is not on the mask list by "
+          "now, meets silence",
+      .clauses = {"MASK-LOCK"},
+      .needs = {Need::write, Need::lockout, Need::second_initiator},
+      .fails_on = {"tag-duplicate-before-access"},
+  };
+  add_both(r, masked_out, [](Context& t, Inc inc) {
+    using Directives = std::vector<observer::Directive>;
+    const Exchange before = t.b().ask(observer::mask_request(observer::mcmd::read));
+    t.unsupported_if_refused(before, true);
+    t.expect_no_error(before);
+    if (!observer::mask_list(*before.reply).value_or(Directives{}).empty()) {
+      t.inconclusive("a mask list is there already: who is on it is the user's");
+    }
+    Counter c(t, t.a(), inc, kFirst);
+    c.negotiate();
+    const uint64_t lba = scratch_sector(t, 0);
+    const Bytes original = sector_of("original");
+    const uint32_t value = c.write_new(lba, original);
+    const auto edit = [&t](uint8_t what) {
+      return t.b().ask(observer::mask_request(observer::mcmd::edit,
+                                              {{0, what, t.prober_mac()}, {0, what, t.b().mac()}}));
+    };
+    t.after([edit] { edit(observer::dcmd::del); });
+    t.expect_no_error(edit(observer::dcmd::add));
+    t.expect_silence(t.a(), c.stamp(observer::write_request(lba, sector_of("duplicate")), value));
+    const Exchange now = t.b().ask(observer::read_request(lba, 1));
+    t.expect_good_ata(now);
+    t.expect_data(now, original);
   });
 }
 
