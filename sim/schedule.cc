@@ -569,6 +569,7 @@ void check_settings(const Settings& settings) {
            Range{"disk_read_ns", settings.disk_read_ns, 0, kLongest},
            Range{"disk_write_ns", settings.disk_write_ns, 0, kLongest},
            Range{"disk_flush_ns", settings.disk_flush_ns, 0, kLongest},
+           Range{"frozen", settings.frozen, 0, 7},
            Range{"initiators_max", settings.initiators_max, 1, 4'096},
            Range{"operations_max", settings.operations_max, 1, 65'536},
            Range{"target_clock_ppm", settings.target_clock_ppm, -100'000, 100'000},

@@ -133,6 +133,7 @@ enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
   X(synced_in_groups, 0) /* a write is durable, and done, with the sync of its group */ \
   X(behind_window_perform, 0)                                                           \
   X(reset_on_config_write, 0)                                                           \
+  X(frozen, 0) /* what the network may not change: config 1, mask 2, reserve 4 */       \
   X(extensions, 1)                                                                      \
   X(persist, 0)                                                                         \
   X(initiators_max, 64)                                                                 \
@@ -141,6 +142,11 @@ enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
   X(target_clock_offset_ns, 0)                                                          \
   X(tie, 0)                    /* permutes events of one instant; 0: as they came */    \
   X(limit_ns, 300'000'000'000) /* progress: everything is done by then */
+
+// The bits of `frozen`.
+constexpr std::int64_t kFrozenConfig = 1;
+constexpr std::int64_t kFrozenMask = 2;
+constexpr std::int64_t kFrozenReserve = 4;
 
 struct Settings {
 #define AOE_SIM_SETTING_MEMBER(name, value) std::int64_t name = value;

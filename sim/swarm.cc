@@ -123,6 +123,9 @@ void draw_settings(Settings& settings, std::uint64_t seed) {
   settings.reset_on_config_write = one_in("set.reset-on", 3) ? 1 : 0;
   settings.persist = one_in("set.persist", 3) ? 1 : 0;
   settings.read_only = one_in("set.read-only", 24) ? 1 : 0;
+  settings.frozen = one_in("set.frozen", 24)
+                        ? static_cast<std::int64_t>(of("set.frozen-which").between(1, 7))
+                        : 0;
   settings.extensions = one_in("set.extensions", 24) ? 0 : 1;
   settings.behind_window_perform = one_in("set.behind", 4) ? 1 : 0;
   settings.initiators_max = one_in("set.sessions", 4)

@@ -27,6 +27,8 @@ EngineConfig engine_config(const Settings& settings, const target::engine::Persi
   config.buffer_count = static_cast<std::uint16_t>(settings.buffer_count);
   config.ports = {
       {ethernet::Network::mac_of(kTargetHost), static_cast<std::uint16_t>(settings.mtu)}};
+  config.freeze = {(settings.frozen & kFrozenConfig) != 0, (settings.frozen & kFrozenMask) != 0,
+                   (settings.frozen & kFrozenReserve) != 0};
   config.persist = settings.persist != 0;
   if (config.persist) {
     config.state = state;
@@ -38,16 +40,22 @@ EngineConfig engine_config(const Settings& settings, const target::engine::Persi
                                                         : target::engine::ResetOn::any_config;
   config.extensions = settings.extensions != 0;
   config.initiators_max = static_cast<std::uint32_t>(settings.initiators_max);
-  config.operations_max = std::max(static_cast<std::uint32_t>(settings.operations_max),
-                                   target::engine::operations_min(config));
+  config.operations_max = static_cast<std::uint32_t>(settings.operations_max);
   return config;
+}
+
+// A request with all its further reads needs a slot for each: fewer are no target.
+Settings as_run(Settings settings) {
+  const std::uint32_t least = target::engine::operations_min(engine_config(settings, {}));
+  settings.operations_max = std::max<std::int64_t>(settings.operations_max, least);
+  return settings;
 }
 
 }  // namespace
 
 World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
     : schedule_(schedule),
-      settings_(schedule.settings),
+      settings_(as_run(schedule.settings)),
       queue_(schedule.settings.tie),
       faults_(swarm ? Faults(schedule, *swarm) : Faults(schedule)),
       network_(schedule, queue_, tracer_, faults_),

@@ -122,7 +122,7 @@ class World final : private target::shell::Clock,
   Result result();
 
   const Schedule& schedule_;
-  const Settings& settings_;
+  const Settings settings_;  // operations_max as the engine has it
   Tracer tracer_;
   EventQueue queue_;
   Faults faults_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "conformance/output/output_file.h"
+#include "target/linux/ctl.h"
 #include "target/linux/line_writer.h"
 #include "target/linux/options.h"
 #include "target/linux/privileges.h"
@@ -89,7 +90,8 @@ int main(int argc, char** argv) {
       fmt::print(quit->exit_code == 0 ? stdout : stderr, "{}", quit->text);
       return output::printed_whole("aoe-target") ? quit->exit_code : kExitFailed;
     }
-    const int code = run(std::get<Options>(parsed));
+    const auto& options = std::get<Options>(parsed);
+    const int code = options.ctl ? ctl(*options.ctl) : run(options);
     return output::printed_whole("aoe-target") ? code : kExitFailed;
   } catch (const StartError& error) {
     fmt::print(stderr, "aoe-target: {}\n", error.what());

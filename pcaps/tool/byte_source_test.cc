@@ -54,7 +54,7 @@ struct Outcome {
 };
 
 Outcome read_all(const Bytes& file) {
-  const std::string path = testing::TempDir() + "byte_source_test";
+  const std::string path = testing::TempDir() + "byte_source_test_" + std::to_string(::getpid());
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
   std::string error;

@@ -1,6 +1,7 @@
 #include "pcaps/tool/reconstruct.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -215,7 +216,7 @@ TEST(ParseAddress, TakesAVlanAndNothingElseBehindTheSlot) {
 }
 
 TEST_F(Reconstruct, AnImageInPlaceKeepsItsSize) {
-  const std::string path = testing::TempDir() + "in-place.img";
+  const std::string path = testing::TempDir() + "in-place-" + std::to_string(::getpid()) + ".img";
   std::ofstream(path, std::ios::binary) << std::string(2 * kSectorBytes, 'x');
   std::string why;
   const auto file = ImageFile::open_in_place(path, why);

@@ -47,6 +47,7 @@ constexpr Nanoseconds kPause = kSecond / 2;
 constexpr Nanoseconds kPausePeriod = 10 * kSecond;
 constexpr std::size_t kPausesMax = 4;
 constexpr Nanoseconds kPauseSlack = 2 * kMillisecond;
+constexpr std::int64_t kWaitingMax = 16;
 
 bool overlaps(std::uint64_t a, std::uint32_t a_sectors, std::uint64_t b, std::uint32_t b_sectors) {
   return a < b + b_sectors && b < a + a_sectors;
@@ -168,15 +169,14 @@ void Reference::start(const PersistentState& stored) {
 void Reference::crash() {
   alive_ = false;
   if (saving_) {
-    in_doubt_ = saving_->next;
+    in_doubt_ = saving_->changes.back().next;
   }
   saving_.reset();
+  waiting_.clear();
   owed_.clear();
-  maybe_.clear();
   in_batch_.clear();
   pause_until_.reset();
   pauses_.clear();
-  loose_pauses_ = false;
   announced_ = false;
   for (auto& [address, each] : sessions_) {
     const std::uint64_t epoch = each.epoch;
@@ -200,12 +200,10 @@ void Reference::finish() {
     findings_.add(Severity::liveness, "save:missing", "a change of state was never stored");
   }
   for (const Owed& owed : owed_) {
-    if (!owed.optional) {
-      findings_.add(Severity::liveness, "reply:missing",
-                    fmt::format("tag {} of {} (command {:02x}) was never answered", owed.tag,
-                                show(owed.address), owed.command));
-      return;
-    }
+    findings_.add(Severity::liveness, "reply:missing",
+                  fmt::format("tag {} of {} (command {:02x}) was never answered", owed.tag,
+                              show(owed.address), owed.command));
+    return;
   }
 }
 
@@ -217,9 +215,6 @@ void Reference::frame_in(Bytes whole, std::uint64_t batch) {
   owed_before_frame_ = owed_.size();
   if (pause_until_ && now_ < *pause_until_) {
     complain("pause:intake", "a frame is taken during a pause");
-  }
-  if (saving_) {
-    complain("save:intake", "a frame is taken while a change of state is being stored");
   }
   if (batch != batch_) {
     batch_ = batch;
@@ -243,7 +238,6 @@ void Reference::frame_in(Bytes whole, std::uint64_t batch) {
   owed.command = view.command();
   owed.arrival = ++next_arrival_;
   Session& here = session(owed.address);
-  owed.optional = here.unsure;
   owed.epoch = here.epoch;
   const bool exists = owed.command <= clients::kReserve ||
                       (owed.command == clients::kExtensions && settings_.extensions != 0);
@@ -255,8 +249,10 @@ void Reference::frame_in(Bytes whole, std::uint64_t batch) {
   if (frame.size() < shortest(owed.command)) {
     return;
   }
-  if (owed.command == clients::kAta && here.crc && !here.unsure &&
-      clients::is_write(view.ata_command())) {
+  if (owed.command != clients::kExtensions) {
+    hear(here);
+  }
+  if (owed.command == clients::kAta && here.crc && clients::is_write(view.ata_command())) {
     // Before anything else: a damaged frame's tag is worth nothing.
     const std::size_t bytes = std::size_t{view.sectors()} * 512;
     if (bytes != 0 && view.data().size() >= bytes + 4) {
@@ -271,16 +267,13 @@ void Reference::frame_in(Bytes whole, std::uint64_t batch) {
     extensions_in(view, owed);
     return;
   }
-  if (here.mode != Mode::none || here.unsure) {
+  if (here.mode != Mode::none) {
     const InBatch key{owed.address, owed.tag, owed.command, owed.epoch};
     if (std::find(in_batch_.begin(), in_batch_.end(), key) != in_batch_.end()) {
       drop_due_ = true;
-      if (!here.unsure) {
-        return;
-      }
-    } else {
-      in_batch_.push_back(key);
+      return;
     }
+    in_batch_.push_back(key);
   }
   switch (owed.command) {
     case clients::kAta:
@@ -301,11 +294,10 @@ void Reference::frame_taken(bool dropped) {
   if (dropped && !drop_due_) {
     complain("ring:dropped", "a frame was dropped as a duplicate in the ring, and is none");
   }
-  const bool unsure = !owed_.empty() && owed_.back().optional;
   if (dropped) {
     owed_.resize(std::min(owed_.size(), owed_before_frame_));
   }
-  if (!dropped && drop_due_ && !unsure) {
+  if (!dropped && drop_due_) {
     complain("ring:served", "a duplicate in the ring was served");
   }
 }
@@ -327,7 +319,7 @@ void Reference::ata_in(const View& view, Owed owed) {
     const std::size_t bytes = std::min(std::size_t{owed.sectors} * 512, view.data().size());
     owed.digest = hash_bytes(view.data().first(bytes));
     const bool locked = !state_.reserve_list.empty() && !listed(state_.reserve_list, owed.address);
-    if (!locked && !here.unsure && here.counts() && answered_by_window(here, owed)) {
+    if (!locked && here.counts() && answered_by_window(here, owed)) {
       return;
     }
     execute(here, owed, view.data().size());
@@ -346,7 +338,7 @@ void Reference::ata_in(const View& view, Owed owed) {
       here.performed.clear();
     }
   }
-  if (!here.coalesced && !here.unsure) {
+  if (!here.coalesced) {
     execute(here, owed, 0);
     return;
   }
@@ -400,11 +392,12 @@ void Reference::begin_window(Session& here) {
   here.empty = true;
   here.highest = 0;
   here.performed.clear();
+  here.wrote = false;
   ++here.epoch;
 }
 
 void Reference::enter_window(Session& here, Owed& owed) {
-  if (!here.counts() || here.unsure) {
+  if (!here.counts()) {
     return;
   }
   const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
@@ -459,6 +452,7 @@ void Reference::execute(Session& here, Owed owed, std::size_t payload) {
     owed.kind = writes ? Kind::write : Kind::read;
     if (writes) {
       enter_window(here, owed);
+      here.wrote = here.features();
     }
     owed.state = State::waiting;
     owed_.push_back(owed);
@@ -494,7 +488,7 @@ void Reference::reset_session(const MacAddress& address) {
   plain.congestion_id = here.congestion_id;
   plain.congestion_refused = here.congestion_refused;
   plain.exists = here.congestion_id.has_value();
-  plain.unsure = here.unsure && plain.exists;
+  plain.heard = here.heard;
   here = plain;
 }
 
@@ -503,7 +497,14 @@ void Reference::config_in(const View& view, Owed owed) {
   const std::size_t length = view.u16(30);
   const bool fits = length <= 1024 && 32 + length <= view.bytes().size();
   owed.sub = ccmd;
+  if (waits_for_save(view, owed, ccmd == 3 || ccmd == 4)) {
+    return;
+  }
   if (ccmd > 4 || (ccmd != 0 && !fits)) {
+    if (gathers()) {
+      wait_again(view, owed);
+      return;
+    }
     owed.error = kBadArgument;
     answer_change(owed);
     return;
@@ -513,10 +514,14 @@ void Reference::config_in(const View& view, Owed owed) {
     const Bytes given = view.bytes().subspan(32, length);
     text.assign(given.begin(), given.end());
   }
+  const std::vector<std::byte>& present = newest().config_string;
+  if (gathers() && (text == present || (ccmd == 3 && !present.empty()))) {
+    wait_again(view, owed);
+    return;
+  }
   if (settings_.reset_on_config_write == 0) {
     reset_session(owed.address);
   }
-  const std::vector<std::byte>& present = state_.config_string;
   const bool prefix =
       text.size() <= present.size() && std::equal(text.begin(), text.end(), present.begin());
   switch (ccmd) {
@@ -539,7 +544,7 @@ void Reference::config_in(const View& view, Owed owed) {
     default:
       break;
   }
-  PersistentState next = state_;
+  PersistentState next = newest();
   next.config_string = text;
   change(owed, next, settings_.reset_on_config_write != 0);
 }
@@ -548,12 +553,19 @@ void Reference::mask_in(const View& view, Owed owed) {
   const std::uint8_t mcmd = view.u8(25);
   const std::size_t count = view.u8(27);
   owed.sub = mcmd;
+  if (waits_for_save(view, owed, mcmd == 1)) {
+    return;
+  }
   if (mcmd > 1 || (mcmd == 1 && 28 + count * 8 > view.bytes().size())) {
+    if (gathers()) {
+      wait_again(view, owed);
+      return;
+    }
     owed.error = kBadArgument;
     answer_change(owed);
     return;
   }
-  PersistentState next = state_;
+  PersistentState next = newest();
   for (std::size_t i = 0; mcmd == 1 && i < count; ++i) {
     const std::size_t at = 28 + i * 8;
     const MacAddress address = view.mac(at + 2);
@@ -575,6 +587,12 @@ void Reference::mask_in(const View& view, Owed owed) {
       break;
     }
   }
+  if (gathers() && next == newest()) {
+    owed.merror = 0;
+    owed.bad_directive = 0;
+    wait_again(view, owed);
+    return;
+  }
   change(owed, next, false);
 }
 
@@ -586,28 +604,95 @@ void Reference::reserve_in(const View& view, Owed owed) {
     answer_change(owed);
     return;
   }
+  if (waits_for_save(view, owed, rcmd == 1 || rcmd == 2)) {
+    return;
+  }
+  PersistentState next = newest();
+  const auto refuse = [&](std::uint8_t error) {
+    if (gathers()) {
+      wait_again(view, owed);
+      return;
+    }
+    owed.error = error;
+    answer_change(owed);
+  };
   if (rcmd > 2 || 26 + count * 6 > view.bytes().size() || count > list_limit(26, 6)) {
-    owed.error = kBadArgument;
-    answer_change(owed);
+    refuse(kBadArgument);
     return;
   }
-  if (rcmd == 1 && !state_.reserve_list.empty() && !listed(state_.reserve_list, owed.address)) {
-    owed.error = kReserved;
-    answer_change(owed);
+  if (rcmd == 1 && !next.reserve_list.empty() && !listed(next.reserve_list, owed.address)) {
+    refuse(kReserved);
     return;
   }
-  PersistentState next = state_;
   next.reserve_list.clear();
   for (std::size_t i = 0; i < count; ++i) {
     next.reserve_list.push_back(view.mac(26 + i * 6));
   }
+  if (gathers() && next == newest()) {
+    wait_again(view, owed);
+    return;
+  }
   change(owed, next, false);
 }
 
+// One change of each host waits while others are stored, and no more than a quarter of the slots.
+bool Reference::waits_for_save(const View& view, const Owed& owed, bool wants_change) {
+  if (!saving_ || gathering_ || !wants_change) {
+    return false;
+  }
+  const std::int64_t room =
+      std::min<std::int64_t>(kWaitingMax, std::max<std::int64_t>(1, settings_.operations_max / 4));
+  const bool one_waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiting& each) {
+    return each.owed.address == owed.address;
+  });
+  if (!one_waits && std::ssize(waiting_) < room) {
+    wait_again(view, owed);
+  }
+  return true;
+}
+
+void Reference::wait_again(const View& view, const Owed& owed) {
+  waiting_.push_back({{view.bytes().begin(), view.bytes().end()}, owed});
+}
+
+// What waited becomes one state to be stored; what changes nothing waits for its end.
+void Reference::take_waiting() {
+  gathering_ = true;
+  const std::vector<Waiting> before = std::move(waiting_);
+  waiting_.clear();
+  for (const Waiting& each : before) {
+    const View view(each.frame);
+    if (each.owed.command == clients::kConfig) {
+      config_in(view, each.owed);
+    } else if (each.owed.command == clients::kMask) {
+      mask_in(view, each.owed);
+    } else {
+      reserve_in(view, each.owed);
+    }
+  }
+  gathering_ = false;
+}
+
+// The operator's word (--freeze) comes before what a host may ask for.
+bool Reference::frozen(std::uint8_t command) const {
+  const std::int64_t bit = command == clients::kConfig ? kFrozenConfig
+                           : command == clients::kMask ? kFrozenMask
+                                                       : kFrozenReserve;
+  return (settings_.frozen & bit) != 0;
+}
+
 void Reference::change(Owed owed, const PersistentState& next, bool resets) {
-  if (next != state_ && settings_.persist != 0) {
+  if (next != newest() && frozen(owed.command)) {
+    owed.error = kUnavailable;
+    answer_change(owed);
+    return;
+  }
+  if (next != newest() && settings_.persist != 0) {
     owed.state = State::saving;
-    saving_ = Saving{next, owed, resets, false};
+    if (!saving_) {
+      saving_.emplace();
+    }
+    saving_->changes.push_back({next, owed, resets});
     return;
   }
   state_ = next;
@@ -668,7 +753,7 @@ void Reference::save_started(const PersistentState& state) {
     return;
   }
   saving_->started = true;
-  if (state != saving_->next) {
+  if (state != saving_->changes.back().next) {
     complain("save:state", "what is stored is not what was asked for");
   }
 }
@@ -679,16 +764,19 @@ void Reference::save_done(DiskStatus status) {
   }
   const Saving saving = *saving_;
   saving_.reset();
-  Owed owed = saving.owed;
-  if (status == DiskStatus::ok) {
-    state_ = saving.next;
-    if (saving.resets) {
-      reset_session(owed.address);
+  for (const Change& each : saving.changes) {
+    Owed owed = each.owed;
+    if (status == DiskStatus::ok) {
+      state_ = each.next;
+      if (each.resets) {
+        reset_session(owed.address);
+      }
+    } else {
+      owed.error = kUnavailable;
     }
-  } else {
-    owed.error = kUnavailable;
+    answer_change(owed);
   }
-  answer_change(owed);
+  take_waiting();
 }
 
 // ---- extensions
@@ -710,6 +798,7 @@ void Reference::extensions_in(const View& view, Owed owed) {
     return;
   }
   Session& here = session(owed.address);
+  hear(here);
   if (here.mode != Mode::none) {
     const InBatch key{owed.address, owed.tag, owed.command, owed.epoch};
     if (std::find(in_batch_.begin(), in_batch_.end(), key) != in_batch_.end()) {
@@ -744,106 +833,80 @@ void Reference::extensions_in(const View& view, Owed owed) {
     }
   }
 
-  Session next = here;
   bool pauses = false;
-  bool needs_place = false;
-  const bool full =
-      !here.exists && places_taken() >= static_cast<std::size_t>(settings_.initiators_max);
   const auto open = [&] {
-    needs_place = needs_place || !here.exists;
-    next.exists = true;
+    if (!here.exists && places_taken() >= static_cast<std::size_t>(settings_.initiators_max)) {
+      give_way();
+    }
+    if (!here.exists && places_taken() < static_cast<std::size_t>(settings_.initiators_max)) {
+      here.exists = true;
+      hear(here);
+    }
+    return here.exists;
   };
   for (const Name& name : names) {
     if (name.text == "reset") {
-      if (next.exists || next.unsure) {
+      if (here.exists) {
         Session plain;
-        plain.epoch = next.epoch + 1;
-        plain.corrupted = next.corrupted;
-        plain.congestion_id = next.congestion_id;
-        plain.congestion_refused = next.congestion_refused;
-        plain.exists = next.congestion_id.has_value();
-        plain.unsure = next.unsure;
-        next = plain;
+        plain.epoch = here.epoch + 1;
+        plain.corrupted = here.corrupted;
+        plain.congestion_id = here.congestion_id;
+        plain.congestion_refused = here.congestion_refused;
+        plain.exists = here.congestion_id.has_value();
+        plain.heard = here.heard;
+        here = plain;
       }
     } else if (name.text == "tag_inc_be" || name.text == "tag_inc_le" ||
                name.text == "tag_random") {
-      open();
-      next.mode = name.text == "tag_inc_be"   ? Mode::be
+      if (!open()) {
+        continue;
+      }
+      here.mode = name.text == "tag_inc_be"   ? Mode::be
                   : name.text == "tag_inc_le" ? Mode::le
                                               : Mode::random;
-      begin_window(next);
+      begin_window(here);
     } else if (name.text == "coalesced_read") {
-      open();
-      next.coalesced = true;
+      here.coalesced = open() || here.coalesced;
     } else if (name.text == "coalesced_write_reply") {
-      open();
-      next.joins = true;
+      here.joins = open() || here.joins;
     } else if (name.text == "crc8x4") {
-      open();
-      next.crc = true;
+      here.crc = open() || here.crc;
     } else if (name.text == "congestion" && name.id) {
-      open();
-      if (next.congestion_id != name.id) {
+      if (open() && here.congestion_id != name.id) {
         const bool granted =
             pauses || std::count_if(pauses_.begin(), pauses_.end(), [&](Nanoseconds begun) {
                         return now_ - begun < kPausePeriod;
                       }) < static_cast<std::ptrdiff_t>(kPausesMax);
-        next.congestion_id = name.id;
-        next.congestion_refused = !granted;
+        here.congestion_id = name.id;
+        here.congestion_refused = !granted;
         pauses = pauses || granted;
       }
     }
   }
   // The same table, each known name in the case that tells whether it is active.
-  const auto written = [&](const Session& after, bool placed) {
-    Text text;
-    for (std::size_t i = kArgument; i < kTable + length; ++i) {
-      text.push_back(view.u8(i));
-    }
-    for (const Name& name : names) {
-      const bool active =
-          name.text == "reset" ||
-          (placed && ((name.text == "tag_inc_be" && after.mode == Mode::be) ||
-                      (name.text == "tag_inc_le" && after.mode == Mode::le) ||
-                      (name.text == "tag_random" && after.mode == Mode::random) ||
-                      (name.text == "coalesced_read" && after.coalesced) ||
-                      (name.text == "coalesced_write_reply" && after.joins) ||
-                      (name.text == "crc8x4" && after.crc) ||
-                      (name.text == "congestion" && name.id && after.congestion_id == name.id &&
-                       !after.congestion_refused)));
-      const bool known = name.text == "reset" || name.text == "tag_inc_be" ||
-                         name.text == "tag_inc_le" || name.text == "tag_random" ||
-                         name.text == "coalesced_read" || name.text == "coalesced_write_reply" ||
-                         name.text == "crc8x4" || name.text == "congestion";
-      const std::string cased = active ? upper(name.text) : name.text;
-      for (std::size_t i = 0; known && i < cased.size(); ++i) {
-        text[name.at - kArgument + i] = static_cast<std::uint8_t>(cased[i]);
-      }
-    }
-    return text;
-  };
-  const Text granted = written(next, next.exists);
-  if (needs_place && full) {
-    // One who is not protected may give way, or nobody does: the reply will tell.
-    owed.argument = written(here, false);
-    if (owed.argument == granted) {
-      // A place that was taken and given back in one table: whose it was cannot be seen.
-      doubt_places(owed.address);
-      here.unsure = true;
-      here.exists = true;
-      owed_.push_back(owed);
-      return;
-    }
-    maybe_.push_back({owed.address, owed.tag, next, granted});
-    owed_.push_back(owed);
-    return;
+  for (std::size_t i = kArgument; i < kTable + length; ++i) {
+    owed.argument.push_back(view.u8(i));
   }
-  owed.argument = granted;
-  here = next;
-  const bool probes = std::any_of(names.begin(), names.end(),
-                                  [](const Name& name) { return name.text == "congestion"; });
-  owed.optional = owed.optional || (probes && loose_pauses_);
-  if (pauses && !owed.optional) {
+  for (const Name& name : names) {
+    const bool active = name.text == "reset" ||
+                        (name.text == "tag_inc_be" && here.mode == Mode::be) ||
+                        (name.text == "tag_inc_le" && here.mode == Mode::le) ||
+                        (name.text == "tag_random" && here.mode == Mode::random) ||
+                        (name.text == "coalesced_read" && here.coalesced) ||
+                        (name.text == "coalesced_write_reply" && here.joins) ||
+                        (name.text == "crc8x4" && here.crc) ||
+                        (name.text == "congestion" && name.id && here.exists &&
+                         here.congestion_id == name.id && !here.congestion_refused);
+    const bool known = name.text == "reset" || name.text == "tag_inc_be" ||
+                       name.text == "tag_inc_le" || name.text == "tag_random" ||
+                       name.text == "coalesced_read" || name.text == "coalesced_write_reply" ||
+                       name.text == "crc8x4" || name.text == "congestion";
+    const std::string cased = active ? upper(name.text) : name.text;
+    for (std::size_t i = 0; known && i < cased.size(); ++i) {
+      owed.argument[name.at - kArgument + i] = static_cast<std::uint8_t>(cased[i]);
+    }
+  }
+  if (pauses) {
     pauses_.push_back(now_);
     owed.not_before = now_ + kPause;
     pause_until_ = owed.not_before;
@@ -851,33 +914,24 @@ void Reference::extensions_in(const View& view, Owed owed) {
   owed_.push_back(owed);
 }
 
-// Somebody had to give way: one who had nothing to lose that a write depends on. The id of his last
-// probe may be forgotten, and so he may pause the target once more.
-void Reference::doubt_places(const MacAddress& winner) {
-  loose_pauses_ = true;
+// The table is full: who never wrote under his features loses his place, if there is one, those
+// without features first, and of them the one that has been silent for longest.
+void Reference::give_way() {
+  Session* loser = nullptr;
   for (auto& [address, each] : sessions_) {
-    each.unsure = each.unsure || (each.exists && address != winner && each.performed.empty());
+    if (!each.exists || each.wrote) {
+      continue;
+    }
+    const bool worse = loser == nullptr || each.features() < loser->features() ||
+                       (each.features() == loser->features() && each.heard < loser->heard);
+    loser = worse ? &each : loser;
   }
-}
-
-void Reference::extension_out(const View& view, Owed& owed) {
-  const auto maybe = std::find_if(maybe_.begin(), maybe_.end(), [&](const Negotiation& each) {
-    return each.address == owed.address && each.tag == owed.tag;
-  });
-  if (maybe == maybe_.end()) {
-    return;
+  if (loser != nullptr) {
+    Session nothing;
+    nothing.epoch = loser->epoch + 1;
+    nothing.corrupted = loser->corrupted;
+    *loser = nothing;
   }
-  const Text& granted = maybe->argument_granted;
-  bool placed = view.bytes().size() >= kArgument + granted.size() && granted != owed.argument;
-  for (std::size_t i = 0; placed && i < granted.size(); ++i) {
-    placed = view.u8(kArgument + i) == granted[i];
-  }
-  if (placed) {
-    owed.argument = granted;
-    session(owed.address) = maybe->granted;
-    doubt_places(owed.address);
-  }
-  maybe_.erase(maybe);
 }
 
 // ---- disk
@@ -899,7 +953,7 @@ Reference::Admission Reference::disk_started(const target::engine::DiskOp& op) {
     return {};
   }
   for (const Owed& other : owed_) {
-    if (&other == &*found || other.kind == Kind::other || other.optional ||
+    if (&other == &*found || other.kind == Kind::other ||
         (other.state != State::waiting && other.state != State::started)) {
       continue;
     }
@@ -1013,13 +1067,11 @@ Reference::Owed* Reference::find_owed(const MacAddress& address, std::uint32_t t
     }
     const bool ripe =
         owed.state == State::ready || owed.state == State::done || owed.state == State::failed;
-    // A good reply is not the answer to what failed, when there is a better one; nor is what need
-    // not be answered preferred to what must.
+    // A good reply is not the answer to what failed, when there is a better one.
     const bool failed = owed.error != 0 || owed.state == State::failed ||
                         (owed.ata && owed.state == State::ready && (owed.argument[3] & 1U) != 0);
     const bool fits = failed == failure && !waits_in_chain(owed);
-    if (ripe && (best == nullptr || (fits && !best_fits) ||
-                 (fits == best_fits && best->optional && !owed.optional))) {
+    if (ripe && (best == nullptr || (fits && !best_fits))) {
       best = &owed;
       best_fits = fits;
     }
@@ -1068,23 +1120,15 @@ bool Reference::reply_out(const MacAddress& address, std::uint32_t tag, std::uin
       return each.address == address && each.tag == tag && each.command == command;
     });
     const bool early = mine != owed_.end();
-    if (!session(address).unsure) {
-      complain(early ? "reply:early" : "reply:unasked",
-               fmt::format("a reply {} to {} tag {}: {}",
-                           early ? "before the disk operation has ended" : "that nobody is owed",
-                           show(address), tag, clients::describe(frame)));
-    }
+    complain(early ? "reply:early" : "reply:unasked",
+             fmt::format("a reply {} to {} tag {}: {}",
+                         early ? "before the disk operation has ended" : "that nobody is owed",
+                         show(address), tag, clients::describe(frame)));
     return false;
   }
   const Owed mine = *owed;
   owed_.erase(owed_.begin() + (owed - owed_.data()));
-  if (!mine.optional) {
-    Owed checked = mine;
-    if (mine.command == clients::kExtensions) {
-      extension_out(view, checked);
-    }
-    check_reply(view, checked, entry);
-  }
+  check_reply(view, mine, entry);
   return mine.joins && mine.ata && mine.kind == Kind::write && !view.error_flag();
 }
 

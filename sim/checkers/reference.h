@@ -88,7 +88,6 @@ class Reference {
     bool identify = false;
     Text argument;  // of an ATA request: its registers; else what the reply holds
     bool ata = false;
-    bool optional = false;               // its host's session cannot be known: anything goes
     bool windowed = false;               // to be remembered when it is done
     bool crc = false;                    // of the reply to a read
     bool joins = false;                  // coalesced_write_reply was active
@@ -98,7 +97,8 @@ class Reference {
   };
   struct Session {
     bool exists = false;
-    bool unsure = false;  // the table was full: it may have lost its place
+    bool wrote = false;       // a write was performed under its features: it keeps its place
+    std::uint64_t heard = 0;  // the least has been silent for longest
     Mode mode = Mode::none;
     bool coalesced = false;
     bool joins = false;
@@ -114,20 +114,21 @@ class Reference {
     [[nodiscard]] bool features() const { return mode != Mode::none || coalesced || joins || crc; }
   };
   using PersistentState = target::engine::PersistentState;
-  // What a negotiation may come to; two when the table of sessions is full.
-  struct Negotiation {
-    MacAddress address;
-    std::uint32_t tag = 0;
-    Session granted;
-    Text argument_granted;
-  };
-
   void ata_in(const clients::View& view, Owed owed);
   void config_in(const clients::View& view, Owed owed);
   void mask_in(const clients::View& view, Owed owed);
   void reserve_in(const clients::View& view, Owed owed);
   void extensions_in(const clients::View& view, Owed owed);
   void change(Owed owed, const PersistentState& next, bool resets);
+  [[nodiscard]] bool frozen(std::uint8_t command) const;
+  // Whether the request has to wait for what is being stored, and does (or is dropped).
+  bool waits_for_save(const clients::View& view, const Owed& owed, bool wants_change);
+  void wait_again(const clients::View& view, const Owed& owed);
+  void take_waiting();
+  [[nodiscard]] bool gathers() const { return gathering_ && saving_.has_value(); }
+  [[nodiscard]] const PersistentState& newest() const {
+    return gathers() ? saving_->changes.back().next : state_;
+  }
   void answer_change(Owed& owed);
 
   bool answered_by_window(Session& here, Owed& owed);
@@ -149,8 +150,8 @@ class Reference {
                    const Owed& owed);
   void check_tail(const clients::View& view, std::size_t from, const Owed& owed);
   void announcement_out(const clients::View& view);
-  void doubt_places(const MacAddress& winner);
-  void extension_out(const clients::View& view, Owed& owed);
+  void give_way();
+  void hear(Session& session) { session.heard = ++last_heard_; }
   [[nodiscard]] Text config_argument(std::uint8_t ccmd) const;
   [[nodiscard]] Text identify_data() const;
 
@@ -165,19 +166,26 @@ class Reference {
   Nanoseconds now_ = 0;
   std::vector<Owed> owed_;  // in order of arrival
   std::map<MacAddress, Session> sessions_;
-  std::vector<Negotiation> maybe_;  // negotiations whose outcome the reply will tell
   PersistentState state_;
-  struct Saving {
+  struct Change {
     PersistentState next;
     Owed owed;
     bool resets = false;
+  };
+  struct Saving {
+    std::vector<Change> changes;  // that are stored together, never none
     bool started = false;
   };
   std::optional<Saving> saving_;
+  struct Waiting {
+    std::vector<std::byte> frame;
+    Owed owed;
+  };
+  std::vector<Waiting> waiting_;             // changes that came while others were being stored
+  bool gathering_ = false;                   // the next ones to be stored are being put together
   std::optional<PersistentState> in_doubt_;  // a crash came while it was being stored
   std::optional<Nanoseconds> pause_until_;
   std::vector<Nanoseconds> pauses_;
-  bool loose_pauses_ = false;  // a place in the table was taken: whose id is forgotten is not known
   std::uint64_t batch_ = 0;
   struct InBatch {
     MacAddress address;
@@ -191,6 +199,7 @@ class Reference {
   std::size_t owed_before_frame_ = 0;
   bool alive_ = false;
   bool announced_ = false;
+  std::uint64_t last_heard_ = 0;
   std::uint64_t next_chain_ = 0;
   std::uint64_t next_arrival_ = 0;
 };

@@ -83,6 +83,9 @@ bool Engine::Impl::admit_header(const wire::Header& header, std::uint16_t port) 
 void Engine::Impl::serve_request(const FrameIn& frame, const wire::Request& request) {
   const wire::Header& header = request.header;
   Session* session = sessions_.find(frame.port, header.source);
+  if (session != nullptr) {
+    sessions_.hear(*session);
+  }
   const auto* ata = std::get_if<wire::AtaRequest>(&request.body);
   // The check comes before everything: a damaged frame's tag is worth nothing.
   if (ata != nullptr && !passes_check(session, *ata)) {
@@ -95,12 +98,8 @@ void Engine::Impl::serve_request(const FrameIn& frame, const wire::Request& requ
   }
   if (ata != nullptr) {
     serve_ata(frame.port, header, *ata, session);
-  } else if (const auto* config = std::get_if<wire::ConfigRequest>(&request.body)) {
-    serve_config(frame.port, header, *config);
-  } else if (const auto* mask = std::get_if<wire::MaskRequest>(&request.body)) {
-    serve_mask(frame.port, header, *mask);
-  } else if (const auto* reserve = std::get_if<wire::ReserveRequest>(&request.body)) {
-    serve_reserve(frame.port, header, *reserve);
+  } else if (!std::holds_alternative<wire::ExtensionRequest>(request.body)) {
+    serve_state_request(frame, request);
   } else {
     serve_extensions(frame, header, std::get<wire::ExtensionRequest>(request.body));
   }
@@ -272,6 +271,9 @@ void Engine::Impl::execute(std::uint32_t slot, std::span<const std::byte> payloa
   operation.at_disk = true;
   if (plan.op_kind == DiskOpKind::write) {
     enter_in_window(operation);
+    if (Session* session = sessions_.find(operation.session)) {
+      session->wrote = session->features != Features{};
+    }
     std::memcpy(slots_.data(slot).data(), payload.data(), plan.sectors * kSectorBytes);
   }
   if (gate_.enter(slot, plan.op_kind, plan.lba, plan.sectors)) {
@@ -399,6 +401,20 @@ void Engine::on_timer(Nanoseconds now) {
   impl_->settle();
 }
 
+void Engine::on_clear(StatePart part) {
+  assert(last_clear() != ClearStatus::under_way);
+  impl_->clear_ = part;
+  impl_->last_clear_ = ClearStatus::under_way;
+  if (impl_->changes_.empty()) {
+    impl_->serve_held();
+  }
+  impl_->settle();
+}
+
+ClearStatus Engine::last_clear() const {
+  return impl_->last_clear_;
+}
+
 Nanoseconds Engine::next_deadline() const {
   if (!impl_->announced_) {
     return 0;
@@ -424,6 +440,10 @@ const Counters& Engine::counters() const {
 
 const PersistentState& Engine::state() const {
   return impl_->state_;
+}
+
+std::vector<SessionFacts> Engine::sessions() const {
+  return impl_->sessions_.facts();
 }
 
 }  // namespace target::engine

@@ -3,13 +3,14 @@
 // socket, a file, a thread, a random number or a stream. One loop runs it, target/shell, for real
 // and in virtual time.
 //
-// Five calls: on_frame (only while intake_open()), on_disk_done (always), on_timer (when
+// Its calls: on_frame (only while intake_open()), on_disk_done (always), on_timer (when
 // next_deadline() has come), next_deadline, and clear_outbox once everything in outbox() has been
-// started or sent, in order.
+// started or sent, in order; and on_clear, the operator's, who need not ask the network.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "target/engine/values.h"
 
@@ -31,6 +32,10 @@ class Engine {
   void on_frame(const FrameIn& frame);
   void on_disk_done(const DiskDone& done);
   void on_timer(Nanoseconds now);
+  // The operator empties a part of the state, frozen or not; saved as every change is. One order
+  // at a time: not while last_clear() is under_way.
+  void on_clear(StatePart part);
+  [[nodiscard]] ClearStatus last_clear() const;
   // The instant at which on_timer wants to be called; 0 right after construction (the
   // announcement), kNever if none.
   [[nodiscard]] Nanoseconds next_deadline() const;
@@ -43,6 +48,8 @@ class Engine {
 
   [[nodiscard]] const Counters& counters() const;
   [[nodiscard]] const PersistentState& state() const;
+  // Who has a session now, in no order.
+  [[nodiscard]] std::vector<SessionFacts> sessions() const;
 
  private:
   struct Impl;

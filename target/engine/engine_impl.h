@@ -64,6 +64,10 @@ struct Operation {
   std::uint32_t next_duplicate = kNoSlot;
 };
 
+// Changes that may wait while others are being saved: one of each host, and never more than a
+// quarter of the slots.
+inline constexpr std::uint32_t kHeldChangesMax = 16;
+
 // A change of state that waits for its Save, and then for its reply.
 struct StateChange {
   std::uint16_t port = 0;
@@ -73,6 +77,16 @@ struct StateChange {
   std::uint8_t merror = 0;
   std::uint8_t bad_directive = 0;
   bool resets_session = false;  // once it has succeeded
+  bool by_operator = false;     // who gets no reply
+  PersistentState next;
+};
+
+// A request to change the state that came while another change was being saved.
+struct HeldRequest {
+  std::uint16_t port = 0;
+  wire::MacAddress source;
+  std::uint32_t slot = kNoSlot;  // for its reply
+  std::vector<std::byte> bytes;
 };
 
 struct Pause {
@@ -114,15 +128,30 @@ struct Engine::Impl {
   void end(std::uint32_t slot, const Outcome& outcome);
 
   // State changes (state_changes.cc): lists, and extensions.
-  void serve_config(std::uint16_t port, const wire::Header& header,
-                    const wire::ConfigRequest& request);
-  void serve_mask(std::uint16_t port, const wire::Header& header, const wire::MaskRequest& request);
-  void serve_reserve(std::uint16_t port, const wire::Header& header,
-                     const wire::ReserveRequest& request);
+  void serve_state_request(const FrameIn& frame, const wire::Request& request);
+  // slot: where its reply is to lie, or kNoSlot. False: it changes nothing, while changes are being
+  // put together; it may be answered when they are saved.
+  bool serve_state(std::uint16_t port, const wire::Request& request, std::uint32_t slot);
+  bool serve_config(std::uint16_t port, const wire::Header& header,
+                    const wire::ConfigRequest& request, std::uint32_t slot);
+  bool serve_mask(std::uint16_t port, const wire::Header& header, const wire::MaskRequest& request,
+                  std::uint32_t slot);
+  bool serve_reserve(std::uint16_t port, const wire::Header& header,
+                     const wire::ReserveRequest& request, std::uint32_t slot);
+  void hold(const FrameIn& frame, const wire::Header& header);
+  void serve_held();
+  void clear_part();
+  [[nodiscard]] bool frozen(wire::Command command) const;
+  void start_save();
+  // Changes are being put together that the next Save will make durable.
+  [[nodiscard]] bool gathers() const { return gathering_ && !changes_.empty(); }
+  [[nodiscard]] const PersistentState& newest_state() const {
+    return gathers() ? changes_.back().next : state_;
+  }
   void serve_extensions(const FrameIn& frame, const wire::Header& header,
                         const wire::ExtensionRequest& request);
-  void commit(StateChange change, std::optional<PersistentState> next);
-  void adopt(const StateChange& change, PersistentState next);
+  void commit(StateChange change, wire::ErrorCode error, std::optional<PersistentState> next);
+  void adopt(const StateChange& change);
   void end_save(DiskStatus status);
   void end_pause();
   void reset_session(std::uint16_t port, const wire::MacAddress& initiator);
@@ -144,7 +173,7 @@ struct Engine::Impl {
 
   // Room (room.cc).
   void clear_outbox();
-  [[nodiscard]] bool is_stopped() const { return pause_.has_value() || change_.has_value(); }
+  [[nodiscard]] bool is_stopped() const { return pause_.has_value(); }
   // Before a frame is taken: room for the largest request, beside the slots that are not a
   // request's.
   [[nodiscard]] std::uint32_t slots_needed() const {
@@ -168,8 +197,11 @@ struct Engine::Impl {
   RingDuplicates ring_;
   PauseBudget pause_budget_;
   std::optional<Pause> pause_;
-  std::optional<StateChange> change_;
-  PersistentState next_state_;  // while change_ waits for its Save
+  std::vector<StateChange> changes_;  // that one Save makes durable, in order
+  std::vector<HeldRequest> held_;     // what waits for its end
+  bool gathering_ = false;
+  std::optional<StatePart> clear_;  // the operator's order, until it is among the changes
+  ClearStatus last_clear_ = ClearStatus::none;
   Outbox outbox_;
   std::vector<std::uint32_t> sent_slots_;  // frames in the outbox lie in them
   std::uint64_t outbox_generation_ = 0;    // counts the times that it was cleared

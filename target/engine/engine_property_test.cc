@@ -135,7 +135,12 @@ void add(Counters& sum, const Counters& more) {
 // Everything that one seed makes an engine say.
 std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& counters) {
   Choices choose(seed);
-  HandCranked crank(config_of(settings));
+  EngineConfig config = config_of(settings);
+  config.freeze.mask_list = choose.one_in(4);
+  if (choose.one_in(4)) {
+    config.extensions_for = {kAlice};
+  }
+  HandCranked crank(config);
   std::vector<Bytes> said;
   const auto collect = [&](const std::vector<Reply>& replies) {
     for (const Reply& reply : replies) {
@@ -160,11 +165,15 @@ std::vector<Bytes> life(std::uint64_t seed, const Settings& settings, Counters& 
       collect(crank.flush());
       ++batch;
     }
+    if (choose.one_in(40) && crank.engine().last_clear() != ClearStatus::under_way) {
+      crank.engine().on_clear(choose.one_in(2) ? StatePart::mask_list : StatePart::config_string);
+    }
   }
   // Everything ends: disk, save, pause; then there is room again for the largest request.
   collect(crank.run());
-  if (!crank.saves.empty()) {
+  while (!crank.saves.empty()) {
     crank.end_save();
+    collect(crank.flush());
   }
   crank.advance(1'000'000'000);
   collect(crank.run());
@@ -186,7 +195,11 @@ TEST_P(AnyLife, BreaksNoRuleAndIsTheSameTwice) {
     ASSERT_EQ(life(seed, GetParam(), counters), once) << "seed " << seed;
     ASSERT_FALSE(once.empty());
   }
-  // The lives are worth something only if they go everywhere.
+  // The lives are worth something only if they go everywhere. Nothing waits where nothing is saved.
+  if (!GetParam().persist) {
+    EXPECT_EQ(counters.changes_waited + counters.changes_dropped, 0U);
+    counters.changes_waited = counters.changes_dropped = 1;
+  }
 #define AOE_REACHED(name) EXPECT_NE(counters.name, 0U) << #name;
   AOE_ENGINE_COUNTERS(AOE_REACHED)
 #undef AOE_REACHED

@@ -22,11 +22,6 @@ using Names = std::vector<std::string>;
 constexpr Nanoseconds kMillisecond = 1'000'000;
 constexpr Nanoseconds kSecond = 1'000'000'000;
 
-FrameSpec from(const wire::MacAddress& source, FrameSpec frame) {
-  frame.source = source;
-  return frame;
-}
-
 std::uint32_t swapped(std::uint32_t tag) {
   return __builtin_bswap32(tag);
 }
@@ -768,6 +763,21 @@ TEST(Document, TheExampleOfACoalescedWriteReplyIsWhatTheEngineSends) {
   const std::vector<Reply> replies = crank.flush();
   ASSERT_EQ(replies.size(), 1U);
   EXPECT_EQ(replies[0].bytes, expected);
+}
+
+TEST(ExtensionsFor, OthersAreToldThatNothingIsActive) {
+  EngineConfig settings = plain_config();
+  settings.extensions_for = {kBob};
+  HandCranked crank(settings);
+  EXPECT_EQ(crank.ask_one(extensions({"TAG_INC_BE", "congestion", "7", "reset"})).names(),
+            (std::vector<std::string>{"tag_inc_be", "congestion", "7", "RESET"}));
+  EXPECT_EQ(crank.ask_one(from(kBob, extensions({"tag_inc_be"}))).names().at(0), "TAG_INC_BE");
+  EXPECT_EQ(crank.counters().sessions, 1U);
+  EXPECT_EQ(crank.counters().sessions_refused, 1U);
+  // So a forged negotiation makes no plain host's repeated tag a duplicate.
+  crank.ask(write(10, 1, 5, 1));
+  crank.ask(write(10, 1, 5, 2));
+  EXPECT_EQ(crank.disk_byte(10), 2);
 }
 
 }  // namespace

@@ -15,11 +15,6 @@ namespace {
 
 using testing::IsEmpty;
 
-FrameSpec from(const wire::MacAddress& source, FrameSpec frame) {
-  frame.source = source;
-  return frame;
-}
-
 TEST(Invariant1, ADuplicateOfAWriteInFlightIsNotAnsweredBeforeTheOriginalIsOnDisk) {
   HandCranked crank;
   crank.ask(extensions({"tag_inc_be"}));
@@ -193,6 +188,7 @@ TEST(Invariant5, AFullTableProtectsThoseInIt) {
   crank.ask(extensions({"tag_inc_be"}));
   crank.ask(write(10, 1, 5, 1));
   crank.ask(from(kBob, extensions({"coalesced_read"})));
+  crank.ask(from(kBob, write(11, 1, 5, 1)));
   for (std::uint8_t i = 10; i < 60; ++i) {
     const Reply reply = crank.ask_one(from(mac(i), extensions({"tag_inc_be", "congestion", "5"})));
     EXPECT_EQ(reply.names(), (std::vector<std::string>{"tag_inc_be", "congestion", "5"}));
@@ -203,6 +199,29 @@ TEST(Invariant5, AFullTableProtectsThoseInIt) {
   EXPECT_EQ(crank.disk_byte(10), 1);
   crank.ask(from(kBob, extensions({"reset"})));
   EXPECT_EQ(crank.ask_one(from(mac(10), extensions({"tag_inc_be"}))).names().at(0), "TAG_INC_BE");
+}
+
+// Whoever forges addresses fills the table: he must not keep those out who come to write.
+TEST(Invariant5, ATableFullOfThoseWhoNeverWroteShutsNobodyOut) {
+  EngineConfig settings = plain_config();
+  settings.initiators_max = 4;
+  HandCranked crank(settings);
+  crank.ask(extensions({"tag_inc_be"}));
+  crank.ask(write(10, 1, 5, 1));
+  for (std::uint8_t i = 10; i < 60; ++i) {
+    crank.ask(from(mac(i), extensions({"tag_inc_be"})));
+  }
+  EXPECT_EQ(crank.ask_one(from(kBob, extensions({"tag_inc_be"}))).names().at(0), "TAG_INC_BE");
+  crank.ask(from(kBob, write(11, 1, 5, 1)));
+  for (std::uint8_t i = 10; i < 60; ++i) {
+    crank.ask(from(mac(i), extensions({"tag_inc_be"})));
+  }
+  crank.ask(write(10, 1, 5, 9));
+  crank.ask(from(kBob, write(11, 1, 5, 9)));
+  EXPECT_EQ(crank.disk_byte(10), 1) << "its duplicate is still known";
+  EXPECT_EQ(crank.disk_byte(11), 1);
+  EXPECT_GT(crank.counters().sessions_evicted, 0U);
+  EXPECT_EQ(crank.counters().sessions_refused, 0U);
 }
 
 TEST(Invariant5, NoNumberOfDuplicatesInFlightTakesMoreThanItsRoom) {

@@ -235,4 +235,11 @@ Negotiated negotiate(std::span<std::byte> table, SessionTable& sessions, std::ui
   return result;
 }
 
+void refuse_all(std::span<std::byte> table) {
+  NamedFeatures names(table);
+  while (const auto named = names.next()) {
+    write_case(table.subspan(named->offset, named->length), is_active(*named, nullptr));
+  }
+}
+
 }  // namespace target::engine

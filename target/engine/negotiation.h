@@ -27,4 +27,7 @@ struct Negotiated {
 Negotiated negotiate(std::span<std::byte> table, SessionTable& sessions, std::uint16_t port,
                      const wire::MacAddress& initiator, PauseBudget& budget, Nanoseconds now);
 
+// For one who may have no session: every name of a feature but reset is put in lower case.
+void refuse_all(std::span<std::byte> table);
+
 }  // namespace target::engine

@@ -107,11 +107,22 @@ TEST_F(Negotiation, ANamedTagModeStartsAnEmptyWindow) {
 TEST_F(Negotiation, AFullTableAnswersInLowerCase) {
   ask("tag_inc_be", {{2, 0, 0, 0, 0, 8}});
   ask("tag_inc_be", {{2, 0, 0, 0, 0, 9}});
+  sessions_.find(0, {{2, 0, 0, 0, 0, 8}})->wrote = true;
+  sessions_.find(0, {{2, 0, 0, 0, 0, 9}})->wrote = true;
   EXPECT_EQ(ask("RESET tag_inc_be CONGESTION 5 foo"), "RESET tag_inc_be congestion 5 foo");
   EXPECT_TRUE(result_.table_full);
   EXPECT_FALSE(result_.pause);
   EXPECT_EQ(ask("reset tag_inc_le", {{2, 0, 0, 0, 0, 9}}), "RESET TAG_INC_LE")
       << "who gives up a place may take it again";
+}
+
+TEST(RefuseAll, EveryFeatureIsInLowerCase) {
+  std::string table("RESET TAG_INC_BE foo Congestion Crc8x4 5");
+  std::replace(table.begin(), table.end(), ' ', '\0');
+  table += std::string(2, '\0');
+  refuse_all(std::as_writable_bytes(std::span(table)));
+  std::replace(table.begin(), table.end(), '\0', ' ');
+  EXPECT_EQ(table, "RESET tag_inc_be foo congestion Crc8x4 5  ") << "Crc8x4 is the probe's number";
 }
 
 TEST_F(Negotiation, SessionsAreEachTheirOwn) {

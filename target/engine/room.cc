@@ -51,6 +51,7 @@ void Engine::Impl::settle() {
   counters_.intake_closed += intake_was_open_ && !has_room ? 1 : 0;
   intake_was_open_ = has_room;
   counters_.sessions = sessions_.size();
+  counters_.sessions_evicted = sessions_.evicted();
 }
 
 }  // namespace target::engine

@@ -3,6 +3,7 @@
 #include "target/engine/session.h"
 
 #include <cassert>
+#include <tuple>
 
 namespace target::engine {
 
@@ -58,6 +59,7 @@ Session* SessionTable::open(std::uint16_t port, const wire::MacAddress& initiato
   session.port = port;
   session.initiator = initiator;
   by_key_.emplace(Key{port, initiator}, session.index);
+  hear(session);
   return &session;
 }
 
@@ -67,23 +69,33 @@ void SessionTable::release(Session& session) {
   session.congestion_id.reset();
   session.congestion_refused = false;
   session.open_write_reply = {};
+  session.wrote = false;
   session.generation = ++last_generation_;
   free_.push_back(session.index);
 }
 
 bool SessionTable::evict_unprotected() {
+  Session* chosen = nullptr;
+  const auto rank = [](const Session& session) {
+    return std::tuple(session.features != Features{}, session.heard);
+  };
   for (Session& session : sessions_) {
-    if (session.features == Features{}) {
-      release(session);
-      return true;
+    if (!session.wrote && (chosen == nullptr || rank(session) < rank(*chosen))) {
+      chosen = &session;
     }
   }
-  return false;
+  if (chosen == nullptr) {
+    return false;
+  }
+  evicted_ += chosen->features != Features{} ? 1 : 0;
+  release(*chosen);
+  return true;
 }
 
 void SessionTable::reset(Session& session) {
   session.features = {};
   session.open_write_reply = {};
+  session.wrote = false;
   session.generation = ++last_generation_;
   if (!session.congestion_id) {
     release(session);
@@ -96,8 +108,41 @@ void SessionTable::restart_window(Session& session) {
   } else {
     session.window.emplace();
   }
+  session.wrote = false;
   session.open_write_reply = {};
   session.generation = ++last_generation_;
+}
+
+std::vector<SessionFacts> SessionTable::facts() const {
+  std::vector<SessionFacts> all;
+  for (const auto& [key, index] : by_key_) {
+    const Session& session = sessions_[index];
+    SessionFacts one{session.port, session.initiator, {}, session.wrote};
+    switch (session.features.tag_mode) {
+      case TagMode::none:
+        break;
+      case TagMode::increment_le:
+        one.features.emplace_back("tag_inc_le");
+        break;
+      case TagMode::increment_be:
+        one.features.emplace_back("tag_inc_be");
+        break;
+      case TagMode::random:
+        one.features.emplace_back("tag_random");
+        break;
+    }
+    const auto add = [&](bool active, const char* name) {
+      if (active) {
+        one.features.emplace_back(name);
+      }
+    };
+    add(session.features.coalesced_read, "coalesced_read");
+    add(session.features.coalesced_write_reply, "coalesced_write_reply");
+    add(session.features.crc8x4, "crc8x4");
+    add(session.congestion_id.has_value(), "congestion");
+    all.push_back(std::move(one));
+  }
+  return all;
 }
 
 std::uint32_t SessionTable::with_coalesced_read() const {

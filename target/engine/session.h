@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "target/engine/tag_window.h"
+#include "target/engine/values.h"
 #include "target/wire/mac.h"
 
 namespace target::engine {
@@ -43,6 +44,9 @@ struct Session {
   bool congestion_refused = false;  // the pause for congestion_id was beyond the budget
   std::optional<TagWindow> window;  // made on first use, kept for the next owner of the place
   OpenWriteReply open_write_reply;
+  // A write was performed under these features: whoever takes the place takes its protection.
+  bool wrote = false;
+  std::uint64_t heard = 0;  // counts what was heard on any session: the least is silent longest
 
   [[nodiscard]] bool increments_tags() const {
     return features.tag_mode == TagMode::increment_le || features.tag_mode == TagMode::increment_be;
@@ -66,9 +70,13 @@ class SessionTable {
   [[nodiscard]] Session* find(std::uint16_t port, const wire::MacAddress& initiator);
   // Nothing when the session was reset, or its tags began anew, since the reference was taken.
   [[nodiscard]] Session* find(const SessionRef& ref);
-  // The initiator's session, a new one if need be. Nothing when the table is full: nobody who has
-  // negotiated anything loses it. Only one who merely probed for congestion gives way.
+  // The initiator's session, a new one if need be. When the table is full one who merely probed for
+  // congestion gives way, then one who never performed a write under its features, the longest
+  // silent first; nothing when all of them did, for what protects a write is never taken.
   [[nodiscard]] Session* open(std::uint16_t port, const wire::MacAddress& initiator);
+
+  // A frame of this initiator has come.
+  void hear(Session& session) { session.heard = ++last_heard_; }
 
   // Back to plain AoE. The place is free again, unless the last congestion id is still to be known.
   void reset(Session& session);
@@ -79,6 +87,8 @@ class SessionTable {
     return {session.index, session.generation};
   }
   [[nodiscard]] std::uint64_t size() const { return by_key_.size(); }
+  [[nodiscard]] std::vector<SessionFacts> facts() const;
+  [[nodiscard]] std::uint64_t evicted() const { return evicted_; }
   [[nodiscard]] std::uint32_t with_coalesced_read() const;
 
  private:
@@ -95,8 +105,11 @@ class SessionTable {
 
   std::vector<Session> sessions_;
   std::vector<std::uint32_t> free_;
-  std::unordered_map<Key, std::uint32_t, KeyHash> by_key_;  // looked up, never walked
+  // Looked up; walked for people only, who get no order.
+  std::unordered_map<Key, std::uint32_t, KeyHash> by_key_;
   std::uint64_t last_generation_ = 0;
+  std::uint64_t last_heard_ = 0;
+  std::uint64_t evicted_ = 0;  // who lost features to a newcomer
 };
 
 }  // namespace target::engine

@@ -25,6 +25,8 @@ TEST(SessionTable, WhoIsProtectedKeepsHisPlace) {
   SessionTable table(2);
   table.open(0, mac(1))->features.tag_mode = TagMode::increment_be;
   table.open(0, mac(2))->features.coalesced_read = true;
+  table.find(0, mac(1))->wrote = true;
+  table.find(0, mac(2))->wrote = true;
   EXPECT_EQ(table.open(0, mac(3)), nullptr);
   EXPECT_NE(table.find(0, mac(1)), nullptr);
   EXPECT_NE(table.find(0, mac(2)), nullptr);
@@ -38,6 +40,31 @@ TEST(SessionTable, AProbeGivesWayToAFeature) {
   EXPECT_NE(table.open(0, mac(3)), nullptr);
   EXPECT_EQ(table.find(0, mac(2)), nullptr);
   EXPECT_NE(table.find(0, mac(1)), nullptr);
+}
+
+TEST(SessionTable, WhoNeverWroteGivesWayAndTheLongestSilentFirst) {
+  SessionTable table(3);
+  for (std::uint8_t i = 1; i <= 3; ++i) {
+    table.open(0, mac(i))->features.tag_mode = TagMode::increment_be;
+  }
+  table.find(0, mac(1))->wrote = true;
+  table.hear(*table.find(0, mac(2)));
+  ASSERT_NE(table.open(0, mac(4)), nullptr);
+  EXPECT_EQ(table.find(0, mac(3)), nullptr) << "silent for longer than 2";
+  table.find(0, mac(4))->features.crc8x4 = true;
+  ASSERT_NE(table.open(0, mac(5)), nullptr);
+  EXPECT_EQ(table.find(0, mac(2)), nullptr);
+  EXPECT_NE(table.find(0, mac(1)), nullptr) << "it wrote, however long it has been silent";
+  EXPECT_EQ(table.evicted(), 2U);
+}
+
+TEST(SessionTable, ANewWindowHasSeenNoWrite) {
+  SessionTable table(1);
+  Session* session = table.open(0, mac(1));
+  session->features.tag_mode = TagMode::increment_be;
+  session->wrote = true;
+  table.restart_window(*session);
+  EXPECT_NE(table.open(0, mac(2)), nullptr);
 }
 
 TEST(SessionTable, ResetFreesThePlaceAndEndsReferences) {

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "target/engine/hand_cranked.h"
 
 namespace target::engine::test {
@@ -234,12 +236,9 @@ TEST(Persistence, AChangeIsAnsweredOnlyWhenItIsSaved) {
        {config(3, "hello"), mask(1, {{1, kAlice}}), reserve(1, {kAlice})}) {
     HandCranked crank(settings);
     crank.give(request);
-    EXPECT_FALSE(crank.intake_open());
     EXPECT_THAT(crank.flush(), IsEmpty());
-    EXPECT_FALSE(crank.intake_open()) << "clearing the outbox does not end the save";
     EXPECT_EQ(crank.engine().state(), PersistentState{});
     crank.end_save();
-    EXPECT_TRUE(crank.intake_open());
     const std::vector<Reply> replies = crank.flush();
     ASSERT_EQ(replies.size(), 1U);
     EXPECT_EQ(replies[0].error(), 0);
@@ -278,7 +277,7 @@ TEST(Persistence, WhatChangesNothingIsNotSaved) {
   EXPECT_THAT(crank.saves, IsEmpty());
 }
 
-TEST(Persistence, DiskWorkEndsWhileASaveIsUnderWay) {
+TEST(Persistence, EverybodyIsServedWhileASaveIsUnderWay) {
   EngineConfig settings = plain_config();
   settings.persist = true;
   HandCranked crank(settings);
@@ -287,7 +286,136 @@ TEST(Persistence, DiskWorkEndsWhileASaveIsUnderWay) {
   crank.flush();
   crank.end_disk(0);
   EXPECT_EQ(crank.flush().size(), 1U);
-  EXPECT_FALSE(crank.intake_open());
+  EXPECT_TRUE(crank.intake_open());
+  EXPECT_EQ(crank.ask_one(from(kBob, read(3, 1, 2))).error(), 0);
+  EXPECT_EQ(crank.ask_one(from(kBob, config(0, ""))).config_string(), "")
+      << "nobody has been told of the new string yet";
+  crank.end_save();
+  EXPECT_EQ(crank.flush().at(0).config_string(), "hello");
+}
+
+// A flood of changes costs one save for all that came meanwhile, and one change of each host.
+TEST(Persistence, ChangesThatComeDuringASaveShareTheNextOne) {
+  EngineConfig settings = plain_config();
+  settings.persist = true;
+  HandCranked crank(settings);
+  crank.give(config(4, "first"));
+  for (int i = 0; i < 100; ++i) {
+    crank.give(config(4, i == 0 ? "second" : "third"));
+  }
+  crank.give(from(kBob, mask(1, {{1, kAlice}, {1, kBob}})));
+  crank.give(from(mac(9), reserve(1, {mac(9)})));
+  EXPECT_THAT(crank.flush(), IsEmpty());
+  EXPECT_EQ(crank.saves.size(), 1U);
+  EXPECT_EQ(crank.counters().changes_dropped, 99U);
+  EXPECT_EQ(crank.counters().changes_waited, 3U);
+  crank.end_save();
+  std::vector<Reply> replies = crank.flush();
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_EQ(replies[0].config_string(), "first");
+  EXPECT_EQ(crank.engine().state().config_string, bytes_of("first"));
+  crank.end_save();
+  replies = crank.flush();
+  ASSERT_EQ(replies.size(), 3U) << "three changes, one save";
+  EXPECT_EQ(replies[0].config_string(), "second");
+  EXPECT_THAT(crank.saves, IsEmpty());
+  EXPECT_EQ(crank.saved.config_string, bytes_of("second"));
+  EXPECT_EQ(crank.saved.mask_list, (std::vector<wire::MacAddress>{kAlice, kBob}));
+  EXPECT_EQ(crank.saved.reserve_list, std::vector<wire::MacAddress>{mac(9)});
+}
+
+TEST(Persistence, WhatComesToNothingIsAnsweredWhenItsReasonIsSaved) {
+  EngineConfig settings = plain_config();
+  settings.persist = true;
+  HandCranked crank(settings);
+  crank.give(mask(1, {{1, kAlice}, {1, kBob}}));
+  crank.give(config(3, "mine"));
+  crank.give(from(kBob, config(3, "no, mine")));
+  crank.flush();
+  crank.end_save();
+  EXPECT_EQ(crank.flush().size(), 1U) << "Bob's refusal depends on Alice's string";
+  crank.end_save(DiskStatus::io_error);
+  std::vector<Reply> replies = crank.flush();
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_EQ(replies[0].error(), 3);
+  ASSERT_EQ(crank.saves.size(), 1U) << "so that Bob's set is good after all";
+  crank.end_save();
+  EXPECT_EQ(crank.flush().at(0).config_string(), "no, mine");
+}
+
+TEST(Persistence, WhoWaitsTakesAtMostAQuarterOfTheRoom) {
+  EngineConfig settings = plain_config();
+  settings.persist = true;
+  settings.operations_max = operations_min(settings);
+  HandCranked crank(settings);
+  crank.give(config(4, "first"));
+  for (std::uint8_t i = 10; i < 200; ++i) {
+    crank.give(from(mac(i), config(4, "x")));
+    crank.flush();
+  }
+  EXPECT_EQ(crank.counters().changes_waited, std::min(16U, settings.operations_max / 4));
+  EXPECT_EQ(crank.ask_one(read(1, 1, 1)).error(), 0);
+}
+
+// --- what an operator may forbid, and do
+
+TEST(Freeze, WhatIsFrozenCanBeReadAndNotChanged) {
+  EngineConfig settings = plain_config();
+  settings.state.config_string = bytes_of("hello");
+  settings.freeze = {.config_string = true, .mask_list = true, .reserve_list = true};
+  HandCranked crank(settings);
+  EXPECT_EQ(crank.ask_one(config(4, "other")).error(), 3);
+  EXPECT_EQ(crank.ask_one(config(3, "hello")).error(), 0) << "it changes nothing";
+  EXPECT_EQ(crank.ask_one(config(0, "")).config_string(), "hello");
+  EXPECT_EQ(crank.ask_one(mask(1, {{1, kBob}})).error(), 3);
+  EXPECT_EQ(crank.ask_one(mask(0)).error(), 0);
+  EXPECT_EQ(crank.ask_one(reserve(2, {kBob})).error(), 3);
+  EXPECT_EQ(crank.ask_one(reserve(0)).error(), 0);
+  EXPECT_EQ(crank.counters().changes_frozen, 3U);
+  EXPECT_EQ(crank.engine().state(), settings.state);
+}
+
+TEST(Freeze, EachPartByItself) {
+  EngineConfig settings = plain_config();
+  settings.freeze.mask_list = true;
+  HandCranked crank(settings);
+  EXPECT_EQ(crank.ask_one(mask(1, {{1, kAlice}})).error(), 3);
+  EXPECT_EQ(crank.ask_one(config(4, "other")).error(), 0);
+  EXPECT_EQ(crank.ask_one(reserve(1, {kAlice})).error(), 0);
+}
+
+TEST(Clear, AnOperatorGetsEverybodyBackIn) {
+  EngineConfig settings = plain_config();
+  settings.state.mask_list = {wire::MacAddress{}};
+  settings.freeze.mask_list = true;
+  HandCranked crank(settings);
+  EXPECT_THAT(crank.ask(read(1, 1, 1)), IsEmpty());
+  crank.engine().on_clear(StatePart::mask_list);
+  EXPECT_EQ(crank.engine().last_clear(), ClearStatus::done);
+  EXPECT_EQ(crank.ask(read(1, 1, 1)).size(), 1U);
+}
+
+TEST(Clear, IsSavedAsEveryChangeAndWaitsForTheOneUnderWay) {
+  EngineConfig settings = plain_config();
+  settings.persist = true;
+  settings.state.reserve_list = {kBob};
+  HandCranked crank(settings);
+  crank.give(config(4, "first"));
+  crank.engine().on_clear(StatePart::reserve_list);
+  EXPECT_THAT(crank.flush(), IsEmpty());
+  EXPECT_EQ(crank.engine().last_clear(), ClearStatus::under_way);
+  crank.end_save();
+  EXPECT_EQ(crank.flush().size(), 1U);
+  EXPECT_EQ(crank.engine().last_clear(), ClearStatus::under_way);
+  crank.end_save(DiskStatus::no_space);
+  EXPECT_EQ(crank.engine().last_clear(), ClearStatus::failed);
+  EXPECT_EQ(crank.engine().state().reserve_list.size(), 1U);
+  crank.engine().on_clear(StatePart::reserve_list);
+  crank.flush();
+  crank.end_save();
+  EXPECT_EQ(crank.engine().last_clear(), ClearStatus::done);
+  EXPECT_THAT(crank.flush(), IsEmpty()) << "nobody on the network asked";
+  EXPECT_THAT(crank.saved.reserve_list, IsEmpty());
 }
 
 }  // namespace

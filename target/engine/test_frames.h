@@ -248,4 +248,9 @@ inline EngineConfig plain_config(std::uint16_t mtu = 1500) {
   return config;
 }
 
+inline FrameSpec from(const wire::MacAddress& source, FrameSpec frame) {
+  frame.source = source;
+  return frame;
+}
+
 }  // namespace target::engine::test

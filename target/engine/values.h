@@ -45,6 +45,13 @@ struct PersistentState {
 enum class BehindWindow : std::uint8_t { reject_silently, perform };  // perform: AoEde's way
 enum class ResetOn : std::uint8_t { any_config, config_write };       // config_write: AoEde's way
 
+// What nobody may change by the network.
+struct Freeze {
+  bool config_string = false;
+  bool mask_list = false;
+  bool reserve_list = false;
+};
+
 struct EngineConfig {
   std::uint16_t shelf = 0;
   std::uint8_t slot = 0;
@@ -65,7 +72,10 @@ struct EngineConfig {
   bool persist = false;   // true: a change of state is answered only when its Save is done
   BehindWindow behind_window = BehindWindow::reject_silently;
   ResetOn reset_on = ResetOn::any_config;
-  bool extensions = true;             // false: command 0x23 is unknown, a plain AoEr11 target
+  bool extensions = true;  // false: command 0x23 is unknown, a plain AoEr11 target
+  // When not empty, every other source is told of each feature that it is not active.
+  std::vector<wire::MacAddress> extensions_for;
+  Freeze freeze;
   std::uint32_t initiators_max = 64;  // sessions with extensions; each tag window costs about 8 KiB
   std::uint32_t operations_max =
       512;  // disk operations held at once (in flight and behind the range gate)
@@ -105,6 +115,11 @@ struct Save {
   std::uint32_t id = 0;
   const PersistentState* state = nullptr;
 };
+
+enum class StatePart : std::uint8_t { config_string, mask_list, reserve_list };
+
+// What became of the operator's last order to clear a part of the state.
+enum class ClearStatus : std::uint8_t { none, under_way, done, failed };
 
 // ok: all of data was transferred. A read that came up short is an io_error: what else lies in data
 // may be another initiator's.
@@ -150,6 +165,14 @@ struct Outbox {
   std::vector<Note> notes;
 };
 
+// A session as an operator sees it.
+struct SessionFacts {
+  std::uint16_t port = 0;
+  wire::MacAddress initiator;
+  std::vector<std::string> features;  // by the names of command 0x23
+  bool wrote = false;                 // a write was performed under them: its place is safe
+};
+
 // Everything the engine counts, in the order it is printed. One list, so that no printer can forget
 // one.
 #define AOE_ENGINE_COUNTERS(X)                                                          \
@@ -173,9 +196,13 @@ struct Outbox {
   X(config_changes)                                                                     \
   X(mask_edits)                                                                         \
   X(reserve_changes)                                                                    \
+  X(changes_frozen)  /* refused: nobody may change this by the network */               \
+  X(changes_waited)  /* that came while another was being saved */                      \
+  X(changes_dropped) /* ... from a host of which one waited, or beyond the room */      \
   X(extension_requests)                                                                 \
   X(sessions)         /* initiators with extensions now */                              \
   X(sessions_refused) /* refused for lack of room */                                    \
+  X(sessions_evicted) /* lost to a newcomer, having written nothing */                  \
   X(session_resets)                                                                     \
   X(duplicates_rejected)     /* answered from the tag window, not performed */          \
   X(duplicates_in_flight)    /* held until the original was on disk */                  \

@@ -136,10 +136,11 @@ bool ControlSocket::take_questions(Client& client) {
   for (auto end = client.in.find('\n'); end != std::string::npos; end = client.in.find('\n')) {
     const std::string question = client.in.substr(0, end);
     client.in.erase(0, end + 1);
-    client.out += answer_(question) + "\n";
+    // One answer may be as long as it is.
     if (client.out.size() > kControlReplyBytesMax) {
       return false;
     }
+    client.out += answer_(question) + "\n";
   }
   if (client.in.size() > kControlLineBytesMax) {
     client.out += "error: the question is too long\n";

@@ -2,6 +2,7 @@
 #include "target/linux/export.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -49,6 +50,26 @@ std::string note_text(const engine::Note& note) {
       return "a change of state could not be saved";
   }
   return "unknown note";
+}
+
+std::vector<unsigned> as_numbers(std::span<const std::byte> bytes) {
+  std::vector<unsigned> numbers(bytes.size());
+  std::transform(bytes.begin(), bytes.end(), numbers.begin(),
+                 [](std::byte one) { return std::to_integer<unsigned>(one); });
+  return numbers;
+}
+
+nlohmann::ordered_json freeze_words(const engine::Freeze& freeze) {
+  auto words = nlohmann::ordered_json::array();
+  const auto add = [&](bool frozen, const char* word) {
+    if (frozen) {
+      words.push_back(word);
+    }
+  };
+  add(freeze.mask_list, "mask");
+  add(freeze.config_string, "config");
+  add(freeze.reserve_list, "reserve");
+  return words;
 }
 
 spdlog::level::level_enum note_level(engine::NoteKind kind) {
@@ -121,12 +142,15 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
   }
   cache_ = std::make_unique<cache::CachedDisk>(*commit_, static_cast<shell::Clock&>(*this),
                                                cache_config);
-  shell_ = std::make_unique<shell::Shell>(config, shell::Surroundings{.clock = *this,
-                                                                      .intake = *this,
-                                                                      .sender = *this,
-                                                                      .disk = *cache_,
-                                                                      .store = saver_.get(),
-                                                                      .notes = this});
+  shell_ =
+      std::make_unique<shell::Shell>(config,
+                                     shell::Surroundings{.clock = *this,
+                                                         .intake = *this,
+                                                         .sender = *this,
+                                                         .disk = *cache_,
+                                                         .store = saver_.get(),
+                                                         .notes = this},
+                                     shell::ShellOptions{.reply_budget = options_.reply_budget});
   for (std::uint16_t i = 0; i < ports_.size(); ++i) {
     watch_port(i);
   }
@@ -168,6 +192,8 @@ engine::EngineConfig Export::engine_config() const {
   config.behind_window = options_.behind_window;
   config.reset_on = options_.reset_on;
   config.extensions = options_.extensions;
+  config.extensions_for = options_.extensions_for;
+  config.freeze = options_.freeze;
   return config;
 }
 
@@ -486,6 +512,7 @@ nlohmann::ordered_json Export::counters() {
             {"short_transfers", disk.short_transfers},
             {"outstanding", disk_->outstanding()}}},
           {"cache", cache_counters},
+          {"reply_budget_drops", shell_->reply_budget().dropped()},
           {"state",
            {{"saves", saver_ ? saver_->saves() : 0},
             {"save_failures", saver_ ? saver_->failures() : 0}}}};
@@ -506,7 +533,63 @@ nlohmann::ordered_json Export::describe() const {
           {"cache_bytes", options_.direct ? options_.cache_bytes : 0},
           {"direct", options_.direct},
           {"extensions", options_.extensions},
+          {"reply_budget", options_.reply_budget},
+          {"freeze", freeze_words(options_.freeze)},
           {"state_dir", options_.state_dir}};
+}
+
+nlohmann::ordered_json Export::show() const {
+  const engine::PersistentState& state = shell_->engine().state();
+  const auto listed = [](const std::vector<wire::MacAddress>& list) {
+    auto words = nlohmann::ordered_json::array();
+    for (const wire::MacAddress& one : list) {
+      words.push_back(format_mac(one));
+    }
+    return words;
+  };
+  // A config string is bytes: text where it is text, and in hexadecimal always.
+  const std::string text(reinterpret_cast<const char*>(state.config_string.data()),
+                         state.config_string.size());
+  return {{"export", name_},
+          {"config", text},
+          {"config_hex", fmt::format("{:02x}", fmt::join(as_numbers(state.config_string), ""))},
+          {"mask", listed(state.mask_list)},
+          {"reserve", listed(state.reserve_list)},
+          {"freeze", freeze_words(options_.freeze)},
+          {"state_dir", options_.state_dir}};
+}
+
+nlohmann::ordered_json Export::sessions() const {
+  auto all = nlohmann::ordered_json::array();
+  for (const engine::SessionFacts& one : shell_->engine().sessions()) {
+    all.push_back({{"interface", ports_.at(one.port).name},
+                   {"initiator", format_mac(one.initiator)},
+                   {"features", one.features},
+                   {"wrote", one.wrote}});
+  }
+  return {{"export", name_}, {"sessions", all}};
+}
+
+bool Export::clear(engine::StatePart part) {
+  if (shell_->engine().last_clear() == engine::ClearStatus::under_way) {
+    return false;
+  }
+  shell_->clear(part);
+  return true;
+}
+
+std::string Export::cleared() const {
+  switch (shell_->engine().last_clear()) {
+    case engine::ClearStatus::none:
+      return "none";
+    case engine::ClearStatus::under_way:
+      return "under way";
+    case engine::ClearStatus::done:
+      return "done";
+    case engine::ClearStatus::failed:
+      return "failed";
+  }
+  return "none";
 }
 
 }  // namespace target::linux_shell

@@ -67,6 +67,13 @@ class Export final : private shell::Clock,
   [[nodiscard]] std::uint64_t sectors() const { return image_.size.sectors; }
   nlohmann::ordered_json counters();
   [[nodiscard]] nlohmann::ordered_json describe() const;
+  // What the network may have changed, and who has extensions.
+  [[nodiscard]] nlohmann::ordered_json show() const;
+  [[nodiscard]] nlohmann::ordered_json sessions() const;
+  // The operator's order. False: another one is under way.
+  bool clear(engine::StatePart part);
+  // What became of the last one: none, under way, done or failed.
+  [[nodiscard]] std::string cleared() const;
 
  private:
   struct Port {

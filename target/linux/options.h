@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "target/engine/engine.h"
+#include "target/linux/ctl.h"
 #include "target/wire/mac.h"
 
 namespace target::linux_shell {
@@ -23,6 +24,9 @@ inline constexpr std::size_t kInterfacesMax = 64;
 
 // What an answered write promises (docs/aoe-target.md, "When is a write durable?").
 enum class Durability : std::uint8_t { write, flush };
+
+// Less than a few of the longest replies a second would be silence.
+inline constexpr std::uint64_t kReplyBudgetMin = std::uint64_t{64} << 10;
 
 inline constexpr std::uint64_t kCacheBytesDefault = std::uint64_t{32} << 20;
 inline constexpr std::uint64_t kCacheBytesMin = std::uint64_t{1} << 20;
@@ -44,7 +48,11 @@ struct ExportOptions {
   engine::BehindWindow behind_window = engine::BehindWindow::reject_silently;
   engine::ResetOn reset_on = engine::ResetOn::any_config;
   bool extensions = true;
-  std::string serial;  // never empty after parsing
+  std::vector<wire::MacAddress> extensions_for;  // empty: everybody
+  std::uint64_t reply_budget = 0;                // bytes a second for each source; 0: none
+  engine::Freeze freeze;
+  bool exclusive = false;  // do not start when somebody else serves the address
+  std::string serial;      // never empty after parsing
 };
 
 struct Options {
@@ -54,6 +62,7 @@ struct Options {
   std::string log_level = "info";
   int ready_fd = -1;
   bool check = false;
+  std::optional<CtlOptions> ctl;  // nothing is exported: a running target is asked
 };
 
 // Nothing to run: text to print and the exit code. Code 0 prints to stdout (--help, --version), any

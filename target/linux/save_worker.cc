@@ -5,8 +5,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 
 #include "target/linux/event_loop.h"
@@ -63,11 +65,17 @@ void SaveWorker::work() {
     if (!wanted_) {
       return;
     }
+    // What is asked for is saved, the end of the process or not.
+    const auto rest_ns = std::max<engine::Nanoseconds>(0, rest_until_ - monotonic_now());
+    changed_.wait_for(lock, std::chrono::nanoseconds(rest_ns), [this] { return closing_; });
     const engine::Save save = *wanted_;
     wanted_.reset();
     lock.unlock();
+    const engine::Nanoseconds began = monotonic_now();
     const auto status = store_.save(*save.state);
+    const engine::Nanoseconds ended = monotonic_now();
     lock.lock();
+    rest_until_ = ended + std::max(kSaveRest_ns, ended - began);
     error_ = store_.last_error();
     ended_ = shell::DiskCompletion{save.id, status};
     const std::uint64_t one = 1;

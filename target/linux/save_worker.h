@@ -1,5 +1,6 @@
 // Saves the state of a target by a thread, for making a file durable waits for a disk. One save at
-// a time, as the engine asks for them. It must never know what the state means.
+// a time, as the engine asks for them, with a rest between them. It must never know what the state
+// means.
 #pragma once
 
 #include <condition_variable>
@@ -15,6 +16,10 @@
 #include "target/shell/surroundings.h"
 
 namespace target::linux_shell {
+
+// A save begins no sooner than this after the last one ended, nor than that one took: saves never
+// take more than half of the time of the disk that the state lies on.
+inline constexpr engine::Nanoseconds kSaveRest_ns = 10'000'000;
 
 class SaveWorker final : public shell::Store {
  public:
@@ -55,6 +60,7 @@ class SaveWorker final : public shell::Store {
   std::optional<engine::Save> wanted_;
   std::optional<shell::DiskCompletion> ended_;
   std::string error_;
+  engine::Nanoseconds rest_until_ = 0;
   bool closing_ = false;
   std::thread thread_;
 };

@@ -17,12 +17,14 @@
 #include <variant>
 #include <vector>
 
+#include "target/linux/address_watch.h"
 #include "target/linux/control_socket.h"
 #include "target/linux/event_loop.h"
 #include "target/linux/export.h"
 #include "target/linux/line_writer.h"
 #include "target/linux/link_watch.h"
 #include "target/linux/privileges.h"
+#include "target/linux/questions.h"
 #include "target/linux/start_error.h"
 
 namespace target::linux_shell {
@@ -40,11 +42,6 @@ constexpr int kExitFailed = 1;
 
 void print_line(int fd, const std::string& line) {
   LineWriter::for_fd(fd).write(line + "\n");
-}
-
-// A name of a file or an interface is bytes, and JSON is UTF-8.
-std::string to_line(const nlohmann::ordered_json& value) {
-  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 UniqueFd open_signals() {
@@ -74,7 +71,8 @@ class Server {
     }
     if (!options_.control.empty()) {
       control_ = std::make_unique<ControlSocket>(
-          loop_, options_.control, [this](std::string_view question) { return answer(question); });
+          loop_, options_.control,
+          [this](std::string_view question) { return answer_question(exports_, question); });
       if (account_ && ::lchown(options_.control.c_str(), account_->user, account_->group) != 0) {
         throw StartError(fmt::format("control socket {}: cannot give it to user {}: {}",
                                      options_.control, account_->name, errno_text(errno)));
@@ -82,8 +80,17 @@ class Server {
     }
     loop_.add(signals_.get(), EPOLLIN, [this](std::uint32_t) { on_signal(); });
     loop_.add(links_.fd(), EPOLLIN, [this](std::uint32_t) { on_links(); });
+    std::vector<ServedAddress> served;
+    for (const auto& one : options_.exports) {
+      for (const std::string& name : one.interfaces) {
+        served.push_back({name, one.shelf, one.slot, one.exclusive});
+      }
+    }
+    watch_.emplace(loop_, std::move(served));
     drop_privileges(account_);
     start_threads();
+    watch_->ask();
+    watch_->refuse_if_served();
   }
 
   int run() {
@@ -161,35 +168,15 @@ class Server {
 
   void on_links() {
     links_.drain();
+    if (watch_) {
+      watch_->look_at_interfaces();
+    }
     for (const auto& one : exports_) {
       one->look_at_interfaces();
     }
   }
 
-  std::string counters() {
-    auto all = nlohmann::ordered_json::array();
-    for (const auto& one : exports_) {
-      all.push_back(one->counters());
-    }
-    return to_line({{"exports", all},
-                    {"log",
-                     {{"lines_lost", LineWriter::for_fd(STDERR_FILENO).lost() +
-                                         LineWriter::for_fd(STDOUT_FILENO).lost()}}}});
-  }
-
-  std::string answer(std::string_view question) {
-    if (question == "counters") {
-      return counters();
-    }
-    if (question == "exports") {
-      auto all = nlohmann::ordered_json::array();
-      for (const auto& one : exports_) {
-        all.push_back(one->describe());
-      }
-      return to_line({{"exports", all}});
-    }
-    return "error: unknown question: ask 'counters' or 'exports'";
-  }
+  std::string counters() { return to_line(all_counters(exports_)); }
 
   // Works until all exports pass the test, so long at most.
   template <typename Test>
@@ -210,6 +197,7 @@ class Server {
     }
     work_until_all(kLastDisk_ns, [](const auto& one) { return one->disk_idle(); });
     work_until_all(kLastSend_ns, [](const auto& one) { return one->send_idle(); });
+    watch_.reset();
     for (const auto& one : exports_) {
       one->release_address();
       if (!hurry_) {
@@ -240,6 +228,7 @@ class Server {
   LinkWatch links_;
   std::vector<std::unique_ptr<Export>> exports_;
   std::unique_ptr<ControlSocket> control_;
+  std::optional<AddressWatch> watch_;
   bool ending_ = false;
   bool hurry_ = false;
 };

@@ -15,12 +15,24 @@ wire::MacAddress destination(FrameView frame) {
   return address;
 }
 
+template <typename Class>
+auto find(Class& of, const wire::MacAddress& address) -> decltype(&of.hosts.front()) {
+  const auto found = std::find_if(of.hosts.begin(), of.hosts.end(),
+                                  [&](const auto& host) { return host.address == address; });
+  return found == of.hosts.end() ? nullptr : &*found;
+}
+
+template <typename Class>
+void forget_empty_hosts(Class& of) {
+  of.hosts.erase(std::remove_if(of.hosts.begin(), of.hosts.end(),
+                                [](const auto& host) { return host.waiting.empty(); }),
+                 of.hosts.end());
+}
+
 }  // namespace
 
-SendQueue::Host* SendQueue::find(const wire::MacAddress& address) {
-  const auto found = std::find_if(hosts_.begin(), hosts_.end(),
-                                  [&](const Host& host) { return host.address == address; });
-  return found == hosts_.end() ? nullptr : &*found;
+bool SendQueue::waits(const wire::MacAddress& address) const {
+  return find(first_, address) != nullptr || find(others_, address) != nullptr;
 }
 
 SendQueue::Suspect* SendQueue::suspect(const wire::MacAddress& address) {
@@ -37,7 +49,7 @@ void SendQueue::set_wait(SendWait wait, Nanoseconds now) {
 // Nothing overtakes what waits for the same host.
 void SendQueue::send(std::uint16_t port, std::span<const FrameView> frames,
                      const Surroundings& around) {
-  Nanoseconds now = hosts_.empty() ? 0 : around.clock.now();
+  Nanoseconds now = frames_ == 0 ? 0 : around.clock.now();
   std::size_t failures = 0;
   while (!frames.empty()) {
     if (wait_ == SendWait::writable || failures == kSendFailuresPerFlush) {
@@ -46,9 +58,9 @@ void SendQueue::send(std::uint16_t port, std::span<const FrameView> frames,
       continue;
     }
     std::size_t run = frames.size();
-    if (!hosts_.empty()) {
-      const auto waits = [this](FrameView frame) { return find(destination(frame)) != nullptr; };
-      run = static_cast<std::size_t>(std::find_if(frames.begin(), frames.end(), waits) -
+    if (frames_ != 0) {
+      const auto behind = [this](FrameView frame) { return waits(destination(frame)); };
+      run = static_cast<std::size_t>(std::find_if(frames.begin(), frames.end(), behind) -
                                      frames.begin());
     }
     if (run == 0) {
@@ -74,78 +86,87 @@ void SendQueue::send(std::uint16_t port, std::span<const FrameView> frames,
         now = around.clock.now();
         ++failures;
         enqueue(frames.front(), now);
-        if (Host* host = find(destination(frames.front()))) {
-          refuse_front(port, *host, around, now);
-          forget_empty_hosts();
+        for (Class* of : {&first_, &others_}) {
+          if (Host* host = find(*of, destination(frames.front()))) {
+            refuse_front(port, *of, *host, around, now);
+            forget_empty_hosts(*of);
+          }
         }
         frames = frames.subspan(1);
         break;
     }
   }
-  if (!hosts_.empty() && wait_ == SendWait::nothing) {
+  if (frames_ != 0 && wait_ == SendWait::nothing) {
     set_wait(SendWait::retry, now);
   }
 }
 
 void SendQueue::enqueue(FrameView frame, Nanoseconds now) {
   const wire::MacAddress address = destination(frame);
-  Host* host = find(address);
+  // Who waits already stays where he is: nothing overtakes what waits for the same host.
+  const bool known = find(first_, address) != nullptr ||
+                     (find(others_, address) == nullptr &&
+                      std::binary_search(known_.begin(), known_.end(), address));
+  Class& of = known ? first_ : others_;
+  Host* host = find(of, address);
   if (host != nullptr && host->bytes + frame.size() > kSendHostBytesMax) {
     ++counters_.drops_full;
     return;
   }
-  if (bytes_ + frame.size() > kSendQueueBytesMax) {
-    // Whoever fills the queue pays.
+  const std::size_t others_max = known_.empty() ? kSendQueueBytesMax : kSendOthersBytesMax;
+  const bool others_full = !known && others_.bytes + frame.size() > others_max;
+  if (others_full || bytes_ + frame.size() > kSendQueueBytesMax) {
+    // Whoever fills the queue pays, and the known ones last.
+    Class& payer = others_full || !others_.hosts.empty() ? others_ : first_;
     const auto longest =
-        std::max_element(hosts_.begin(), hosts_.end(),
+        std::max_element(payer.hosts.begin(), payer.hosts.end(),
                          [](const Host& a, const Host& b) { return a.bytes < b.bytes; });
     if (host == &*longest) {
       ++counters_.drops_full;
       return;
     }
-    while (!longest->waiting.empty() && bytes_ + frame.size() > kSendQueueBytesMax) {
-      drop_front(*longest, counters_.drops_full);
+    while (!longest->waiting.empty() && (bytes_ + frame.size() > kSendQueueBytesMax ||
+                                         (!known && others_.bytes + frame.size() > others_max))) {
+      drop_front(payer, *longest, counters_.drops_full);
     }
-    forget_empty_hosts();
-    host = find(address);
+    forget_empty_hosts(payer);
+    host = find(of, address);
   }
   if (host == nullptr) {
-    hosts_.push_back({address, {}, 0});
-    host = &hosts_.back();
+    of.hosts.push_back({address, {}, 0});
+    host = &of.hosts.back();
   }
   host->waiting.push_back({{frame.begin(), frame.end()}, now, 0});
   host->bytes += frame.size();
+  of.bytes += frame.size();
   bytes_ += frame.size();
   ++frames_;
   ++counters_.queued;
 }
 
-void SendQueue::drop_front(Host& host, std::uint64_t& counter) {
+void SendQueue::drop_front(Class& of, Host& host, std::uint64_t& counter) {
   const std::size_t size = host.waiting.front().bytes.size();
   host.waiting.pop_front();
   host.bytes -= size;
+  of.bytes -= size;
   bytes_ -= size;
   --frames_;
   ++counter;
 }
 
-void SendQueue::forget_empty_hosts() {
-  hosts_.erase(std::remove_if(hosts_.begin(), hosts_.end(),
-                              [](const Host& host) { return host.waiting.empty(); }),
-               hosts_.end());
-}
-
 void SendQueue::drop_old(Nanoseconds now) {
-  for (Host& host : hosts_) {
-    while (!host.waiting.empty() && now - host.waiting.front().since > kSendAge_ns_max) {
-      drop_front(host, counters_.drops_old);
+  for (Class* of : {&first_, &others_}) {
+    for (Host& host : of->hosts) {
+      while (!host.waiting.empty() && now - host.waiting.front().since > kSendAge_ns_max) {
+        drop_front(*of, host, counters_.drops_old);
+      }
     }
+    forget_empty_hosts(*of);
   }
-  forget_empty_hosts();
 }
 
 // The first frame of this host was refused, and nobody says for how long.
-void SendQueue::refuse_front(std::uint16_t port, Host& host, const Surroundings& around,
+void SendQueue::refuse_front(std::uint16_t port, Class& of, Host& host, const Surroundings& around,
                              Nanoseconds now) {
   Waiting& front = host.waiting.front();
   Suspect* known = suspect(host.address);
@@ -169,24 +190,24 @@ void SendQueue::refuse_front(std::uint16_t port, Host& host, const Surroundings&
     around.notes->tell_unsendable(port, host.address, front.bytes.size());
   }
   known->told = true;
-  drop_front(host, counters_.drops_unsendable);
+  drop_front(of, host, counters_.drops_unsendable);
 }
 
 // Sends the first frame of a host. False: this round is over.
-bool SendQueue::send_front(std::uint16_t port, Host& host, const Surroundings& around,
+bool SendQueue::send_front(std::uint16_t port, Class& of, Host& host, const Surroundings& around,
                            Nanoseconds now) {
   const FrameView frame = host.waiting.front().bytes;
   const SendResult result = around.sender.send(port, {&frame, 1});
   if (result.taken == 1) {
-    drop_front(host, counters_.frames);
+    drop_front(of, host, counters_.frames);
     return true;
   }
   switch (result.stop) {
     case SendStop::lost_link:
-      drop_front(host, counters_.drops_link);
+      drop_front(of, host, counters_.drops_link);
       return true;
     case SendStop::not_now:
-      refuse_front(port, host, around, now);
+      refuse_front(port, of, host, around, now);
       return false;
     case SendStop::full:
     case SendStop::none:
@@ -200,42 +221,52 @@ void SendQueue::flush(std::uint16_t port, const Surroundings& around) {
   const Nanoseconds now = around.clock.now();
   set_wait(SendWait::nothing, now);
   drop_old(now);
-  // One frame of each host in turn. A host that was refused sits the rest of this flush out.
+  failures_ = 0;
+  flush_class(port, first_, around, now);
+  if (wait_ == SendWait::nothing) {
+    flush_class(port, others_, around, now);
+  }
+  if (frames_ != 0 && wait_ == SendWait::nothing) {
+    set_wait(SendWait::retry, now);
+  }
+}
+
+// One frame of each host in turn. A host that was refused sits the rest of this flush out.
+void SendQueue::flush_class(std::uint16_t port, Class& of, const Surroundings& around,
+                            Nanoseconds now) {
+  std::vector<Host>& hosts = of.hosts;
   std::size_t refused = 0;  // so many at the end of the turns
-  std::size_t failures = 0;
   std::size_t index = 0;
-  while (refused < hosts_.size() && failures < kSendFailuresPerFlush) {
-    if (index >= hosts_.size() - refused) {
+  while (refused < hosts.size() && failures_ < kSendFailuresPerFlush) {
+    if (index >= hosts.size() - refused) {
       index = 0;
     }
-    const auto turn = hosts_.begin() + static_cast<std::ptrdiff_t>(index);
-    if (!send_front(port, *turn, around, now)) {
+    const auto turn = hosts.begin() + static_cast<std::ptrdiff_t>(index);
+    if (!send_front(port, of, *turn, around, now)) {
       if (wait_ == SendWait::writable) {
         // The next flush begins with this one.
-        std::rotate(hosts_.begin(), turn, hosts_.end());
+        std::rotate(hosts.begin(), turn, hosts.end());
         return;
       }
-      ++failures;
+      ++failures_;
       if (!turn->waiting.empty()) {
-        std::rotate(turn, turn + 1, hosts_.end());
+        std::rotate(turn, turn + 1, hosts.end());
         ++refused;
         continue;
       }
     }
     if (turn->waiting.empty()) {
-      hosts_.erase(turn);
+      hosts.erase(turn);
     } else {
       ++index;
     }
-  }
-  if (!hosts_.empty()) {
-    set_wait(SendWait::retry, now);
   }
 }
 
 void SendQueue::lose_everything() {
   counters_.drops_link += frames_;
-  hosts_.clear();
+  first_ = {};
+  others_ = {};
   frames_ = 0;
   bytes_ = 0;
   wait_ = SendWait::nothing;

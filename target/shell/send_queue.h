@@ -1,7 +1,8 @@
 // What one port would not take at once: the replies that wait, bounded for each host in bytes, time
 // and tries, so that a host whose replies cannot be sent, or a link that is slow, takes nothing
-// from the others. It owns the order (each host's own; between hosts they take turns) and what is
-// dropped; it must never know what a frame means beyond whom it is for.
+// from the others. It owns the order (each host's own; known hosts before all others, and in each
+// of the two classes they take turns) and what is dropped; it must never know what a frame means
+// beyond whom it is for.
 //
 // A frame that the kernel refuses "not now" (ENOBUFS) may be refused for ever: a veth pair says so
 // when the peer's MTU is smaller. So such a frame is tried a few times and dropped, and meanwhile
@@ -27,6 +28,9 @@ inline constexpr Nanoseconds kSendSuspicion_ns = 1'000'000'000;
 // Tries in a row that may fail, each for another host, before all wait.
 inline constexpr std::size_t kSendFailuresPerFlush = 4;
 inline constexpr std::size_t kSendQueueBytesMax = std::size_t{8} << 20;
+// What hosts that nobody knows may hold of it together, where somebody is known: addresses are
+// forged at will.
+inline constexpr std::size_t kSendOthersBytesMax = kSendQueueBytesMax / 2;
 inline constexpr std::size_t kSendHostBytesMax = std::size_t{1} << 20;
 // An initiator has asked again by then.
 inline constexpr Nanoseconds kSendAge_ns_max = 500'000'000;
@@ -50,6 +54,8 @@ enum class SendWait : std::uint8_t {
 
 class SendQueue {
  public:
+  // Hosts that come first, sorted.
+  void set_known(std::vector<wire::MacAddress> known) { known_ = std::move(known); }
   // Sends what can be sent; what cannot waits as a copy.
   void send(std::uint16_t port, std::span<const FrameView> frames, const Surroundings& around);
   // Tries what waits again.
@@ -74,6 +80,10 @@ class SendQueue {
     std::deque<Waiting> waiting;  // never empty
     std::size_t bytes = 0;
   };
+  struct Class {
+    std::vector<Host> hosts;  // in the order of their turns
+    std::size_t bytes = 0;
+  };
   struct Suspect {
     wire::MacAddress address;
     std::size_t frame_bytes = 0;  // as large a frame was refused
@@ -82,16 +92,21 @@ class SendQueue {
   };
 
   void enqueue(FrameView frame, Nanoseconds now);
-  void drop_front(Host& host, std::uint64_t& counter);
-  bool send_front(std::uint16_t port, Host& host, const Surroundings& around, Nanoseconds now);
-  void refuse_front(std::uint16_t port, Host& host, const Surroundings& around, Nanoseconds now);
-  void forget_empty_hosts();
+  void drop_front(Class& of, Host& host, std::uint64_t& counter);
+  void flush_class(std::uint16_t port, Class& of, const Surroundings& around, Nanoseconds now);
+  bool send_front(std::uint16_t port, Class& of, Host& host, const Surroundings& around,
+                  Nanoseconds now);
+  void refuse_front(std::uint16_t port, Class& of, Host& host, const Surroundings& around,
+                    Nanoseconds now);
   void drop_old(Nanoseconds now);
-  [[nodiscard]] Host* find(const wire::MacAddress& address);
+  [[nodiscard]] bool waits(const wire::MacAddress& address) const;
   [[nodiscard]] Suspect* suspect(const wire::MacAddress& address);
   void set_wait(SendWait wait, Nanoseconds now);
 
-  std::vector<Host> hosts_;  // in the order of their turns
+  std::vector<wire::MacAddress> known_;
+  Class first_;               // known hosts
+  Class others_;              // all others
+  std::size_t failures_ = 0;  // of this flush
   std::vector<Suspect> suspects_;
   std::size_t frames_ = 0;
   std::size_t bytes_ = 0;

@@ -202,5 +202,40 @@ TEST_F(SendQueueTest, AnInterfaceThatGoesTakesWhatWaitedWithIt) {
   EXPECT_THAT(sent(), IsEmpty());
 }
 
+TEST_F(SendQueueTest, KnownHostsGoFirst) {
+  queue_.set_known({{{0, 0, 0, 0, 0, 7}}});
+  sender_.refuse = full;
+  send({frame(1, 10), frame(2, 20), frame(7, 70), frame(7, 71)});
+  sender_.refuse = nullptr;
+  flush_after(kSendRetry_ns);
+  EXPECT_THAT(sent(), ElementsAre(70, 71, 10, 20));
+}
+
+// Addresses are forged at will: together they hold no more than half, and cost a known one nothing.
+TEST_F(SendQueueTest, AllOtherHostsTogetherHoldAShare) {
+  queue_.set_known({{{0, 0, 0, 0, 0, 7}}});
+  sender_.refuse = full;
+  constexpr std::size_t kBytes = 60'000;
+  for (int i = 0; i < 300; ++i) {
+    send({frame(8 + i % 200, i % 100, kBytes)});
+    EXPECT_LE(queue_.bytes(), kSendOthersBytesMax);
+  }
+  send({frame(7, 70, kBytes)});
+  EXPECT_GT(queue_.bytes(), kSendOthersBytesMax - 2 * kBytes);
+  sender_.refuse = nullptr;
+  flush_after(kSendRetry_ns);
+  EXPECT_EQ(sent().front(), 70);
+}
+
+TEST_F(SendQueueTest, WhoBecomesKnownWhileHeWaitsKeepsHisOrder) {
+  sender_.refuse = full;
+  send({frame(1, 10)});
+  queue_.set_known({{{0, 0, 0, 0, 0, 1}}});
+  send({frame(1, 11), frame(2, 20)});
+  sender_.refuse = nullptr;
+  flush_after(kSendRetry_ns);
+  EXPECT_THAT(sent(), ElementsAre(10, 20, 11));
+}
+
 }  // namespace
 }  // namespace target::shell::test

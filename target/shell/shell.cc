@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "target/wire/parse.h"
+
 namespace target::shell {
 namespace {
 
@@ -12,12 +14,29 @@ constexpr std::uint32_t kLastFlushId = 0xFFFF'FFFC;
 
 }  // namespace
 
-Shell::Shell(const engine::EngineConfig& config, const Surroundings& surroundings)
+Shell::Shell(const engine::EngineConfig& config, const Surroundings& surroundings,
+             const ShellOptions& options)
     : around_(surroundings),
       slots_(config.buffer_count),
+      allow_(config.allow),
       engine_(config),
+      budget_(options.reply_budget, config.allow),
       ports_(config.ports.size()) {
   assert(!config.persist || around_.store != nullptr);
+  learn_who_is_known();
+}
+
+// Whom the operator allows, and whom a list names: they come first where not all can be served.
+void Shell::learn_who_is_known() {
+  std::vector<wire::MacAddress> known = allow_;
+  const engine::PersistentState& state = engine_.state();
+  known.insert(known.end(), state.mask_list.begin(), state.mask_list.end());
+  known.insert(known.end(), state.reserve_list.begin(), state.reserve_list.end());
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  for (Port& port : ports_) {
+    port.queue.set_known(known);
+  }
 }
 
 void Shell::on_frames(std::uint16_t port) {
@@ -154,14 +173,24 @@ void Shell::flush_outbox() {
       around_.witness->after_flush(outbox);
     }
     engine_.clear_outbox();
+    const engine::Counters& counters = engine_.counters();
+    if (counters.mask_edits + counters.reserve_changes != lists_changed_) {
+      lists_changed_ = counters.mask_edits + counters.reserve_changes;
+      learn_who_is_known();
+    }
     reap();
   } while (!completions_.empty());
   disk_retry_ = around_.disk.wants_retry() ? around_.clock.now() + kDiskRetry_ns : kNever;
 }
 
 void Shell::send_frames() {
+  const Nanoseconds now =
+      budget_.limits() && !engine_.outbox().frames.empty() ? around_.clock.now() : 0;
   for (const engine::FrameOut& frame : engine_.outbox().frames) {
-    ports_[frame.port].outgoing.push_back(frame.bytes);
+    if (!budget_.limits() ||
+        budget_.admit(wire::load_mac(frame.bytes, 0), frame.bytes.size(), now)) {
+      ports_[frame.port].outgoing.push_back(frame.bytes);
+    }
   }
   for (std::uint16_t i = 0; i < ports_.size(); ++i) {
     Port& port = ports_[i];

@@ -11,6 +11,7 @@
 
 #include "target/engine/engine.h"
 #include "target/shell/note_limit.h"
+#include "target/shell/reply_budget.h"
 #include "target/shell/send_queue.h"
 #include "target/shell/surroundings.h"
 
@@ -21,10 +22,15 @@ namespace target::shell {
 inline constexpr std::uint32_t kFramesPerTurn = 64;
 inline constexpr Nanoseconds kDiskRetry_ns = 1'000'000;
 
+struct ShellOptions {
+  std::uint64_t reply_budget = 0;  // bytes a second for each source that is not allowed; 0: none
+};
+
 class Shell {
  public:
   // The surroundings must outlive it. What engine::Engine asserts of its configuration holds.
-  Shell(const engine::EngineConfig& config, const Surroundings& surroundings);
+  Shell(const engine::EngineConfig& config, const Surroundings& surroundings,
+        const ShellOptions& options = {});
   Shell(const Shell&) = delete;
   Shell& operator=(const Shell&) = delete;
 
@@ -51,7 +57,11 @@ class Shell {
   void start_last_flush();
   [[nodiscard]] std::optional<engine::DiskStatus> last_flush() const { return last_flush_; }
 
+  // The operator's order; work() carries it out. Not while engine().last_clear() is under_way.
+  void clear(engine::StatePart part) { engine_.on_clear(part); }
+
   [[nodiscard]] const engine::Engine& engine() const { return engine_; }
+  [[nodiscard]] const ReplyBudget& reply_budget() const { return budget_; }
   [[nodiscard]] const SendQueue& queue(std::uint16_t port) const { return ports_[port].queue; }
   [[nodiscard]] std::uint64_t disk_operations_in_flight() const { return at_disk_; }
 
@@ -70,10 +80,14 @@ class Shell {
   void flush_outbox();
   void send_frames();
   void tell_notes();
+  void learn_who_is_known();
 
   Surroundings around_;
   std::uint16_t slots_;
+  std::vector<wire::MacAddress> allow_;
   engine::Engine engine_;
+  ReplyBudget budget_;
+  std::uint64_t lists_changed_ = 0;  // as often when it was last learnt who is known
   std::vector<Port> ports_;
   std::vector<DiskCompletion> completions_;
   NoteLimit note_limit_;

@@ -2,6 +2,7 @@
 // switches them off. What the features do is judged by the families named after them.
 
 #include "conformance/cases/families/negotiation.h"
+#include "conformance/cases/sectors.h"
 
 namespace conformance {
 
@@ -959,14 +960,20 @@ void add_initiators(Registry& r) {
       .title =
           "With many initiators nobody who is protected loses it, and who gets no room is told so",
       .clauses = {"EXT-ROOM"},
-      .needs = {Need::stress, Need::second_initiator},
+      .needs = {Need::stress, Need::second_initiator, Need::write},
       .extensions = {"reset", "coalesced_read"},
       .fails_on = {"ext-evicts-the-oldest", "ext-full-table-lies"},
       .run =
           [](Context& t) {
             constexpr size_t crowd = 200;
             constexpr size_t first = 16;  // behind the addresses that other cases use
+            // Nobody is protected who has written nothing: a target may give his place away.
+            const uint64_t lba = scratch_lba(t, 1);
+            const auto writes = [&](Initiator& who) {
+              put_sectors(t, who, lba, sector_pattern(500));
+            };
             negotiate(t, t.a(), {"coalesced_read"});
+            writes(t.a());
             size_t admitted = 0;
             Initiator* refused = nullptr;
             Initiator* last = &t.a();
@@ -979,6 +986,7 @@ void add_initiators(Registry& r) {
               if (got[0] == "COALESCED_READ") {
                 ++admitted;
                 last = &who;
+                writes(who);
               } else {
                 refused = &who;
               }
