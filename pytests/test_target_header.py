@@ -118,13 +118,13 @@ def test_it_announces_itself_when_it_starts(start, link):
     listening.drain()
     from programs import wait_until
 
+    # It also asks, by a request, whether somebody else serves its address.
     def announced():
         listening.drain(0.05)
-        return listening.broadcasts
+        return [frame for frame in map(aoe.Ether, listening.broadcasts) if int(frame[AoE].flags) & 8]
 
     wait_until(announced, seconds=5, what="an announcement")
-    (raw,) = listening.broadcasts
-    frame = aoe.Ether(raw)
+    (frame,) = announced()
     assert frame.src == link.target_mac and frame.dst == aoe.BROADCAST
     header = frame[AoE]
     assert (header.version, int(header.flags), header.error, header.cmd, header.tag) == (1, 8, 0, 1, 0)
