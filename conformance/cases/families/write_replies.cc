@@ -18,7 +18,6 @@ constexpr const char* kFeature = "coalesced_write_reply";
 constexpr size_t kEntryBytes = observer::kCoalescedEntryBytes;
 constexpr size_t kTagBytes = 4;
 constexpr size_t kArgumentBytes = at::ata_data - at::argument;
-constexpr size_t kFurtherMax = 255;
 
 bool is_list(BytesView reply) {
   return get(reply, F::command) == observer::command::ata && get(reply, F::ata_flag_write) == 1U &&
