@@ -551,8 +551,9 @@ TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
               testing::Contains(HasSubstr("is known to fail under HDR-TAG")));
   EXPECT_THAT(hold(otherwise).baseline_surprises,
               testing::Contains(HasSubstr("something else, and now it is fail under")));
-  EXPECT_ANY_THROW(hold("[[known]]\ncase = \"config.ccmd.returned\"\nverdict = \"fail\"\n"
-                        "clause = \"NO-SUCH\"\nreason = \"x\"\n"));
+  EXPECT_ANY_THROW(
+      hold("[[known]]\ncase = \"config.ccmd.returned\"\nverdict = \"fail\"\n"
+           "clause = \"NO-SUCH\"\nreason = \"x\"\n"));
   // Written from a run, it holds that run, and what the run says of itself.
   Report self = some_report();
   CaseResult& left = self.cases.back();

@@ -690,7 +690,7 @@ void Reference::change(Owed owed, const PersistentState& next, bool resets) {
   if (next != newest() && settings_.persist != 0) {
     owed.state = State::saving;
     if (!saving_) {
-      saving_.emplace();
+      saving_ = Saving{};
     }
     saving_->changes.push_back({next, owed, resets});
     return;
