@@ -43,14 +43,17 @@ Footing::Service Footing::ask(Initiator& who, unsigned attempts) {
     const auto reply = who.await_tag(static_cast<uint32_t>(*get(request, F::tag)), wait_ns);
     t_.ledger().settle(request, attempts);
     if (reply) {
-      return get(reply->bytes, F::flag_error) == 1 &&
-                     get(reply->bytes, F::error) == observer::aoe_error::reserved
-                 ? Service::refused
-                 : Service::served;
+      return service_of(reply->bytes);
     }
     wait_ns *= 2;
   }
   return Service::silence;
+}
+
+Footing::Service Footing::service_of(BytesView reply) {
+  return get(reply, F::flag_error) == 1 && get(reply, F::error) == observer::aoe_error::reserved
+             ? Service::refused
+             : Service::served;
 }
 
 void Footing::learn() {
@@ -84,13 +87,15 @@ std::vector<Initiator*> Footing::shut_out() {
   return out;
 }
 
-// Whoever of our addresses is answered: asked together, for they may be many, and most are not.
+// Whoever of our addresses is served: asked together, for they may be many, and most are not. Those
+// whom a reservation refuses only where nobody is served: they may still edit.
 std::vector<Mac> Footing::admitted(const std::vector<Mac>& addresses) {
   constexpr unsigned rounds = 3;  // a bad link may take a question
   constexpr uint64_t together_max = 32;
   const size_t together = std::clamp<uint64_t>(t_.target().buffer_count / 2, 1, together_max);
   std::vector<Mac> found;
-  for (unsigned round = 0; round < rounds && found.empty(); ++round) {
+  std::vector<Mac> refused;
+  for (unsigned round = 0; round < rounds && found.empty() && refused.empty(); ++round) {
     for (size_t from = 0; from < addresses.size() && !has_ended(); from += together) {
       const size_t end = std::min(addresses.size(), from + together);
       std::vector<Bytes> asked;
@@ -100,8 +105,8 @@ std::vector<Mac> Footing::admitted(const std::vector<Mac>& addresses) {
       int64_t wait_ns = t_.patience_ns();
       for (size_t i = from; i < end; ++i) {
         const auto tag = static_cast<uint32_t>(*get(asked[i - from], F::tag));
-        if (Initiator(t_, addresses[i]).await_tag(tag, wait_ns)) {
-          found.push_back(addresses[i]);
+        if (const auto reply = Initiator(t_, addresses[i]).await_tag(tag, wait_ns)) {
+          (service_of(reply->bytes) == Service::served ? found : refused).push_back(addresses[i]);
         } else {
           wait_ns = 0;  // what was asked together has had its time
         }
@@ -109,7 +114,7 @@ std::vector<Mac> Footing::admitted(const std::vector<Mac>& addresses) {
       }
     }
   }
-  return found;
+  return found.empty() ? refused : found;
 }
 
 // Entries are deleted by those who are admitted, each itself last, without reading the list first:
@@ -134,7 +139,7 @@ bool Footing::put_right_unseen() {
       }
       // A late copy of an edit may have come meanwhile: then those who were admitted are not now.
       Initiator who(t_, mac);
-      if (ask(who, 2) != Service::served) {
+      if (ask(who, 2) == Service::silence) {
         break;
       }
     }

@@ -38,6 +38,7 @@ class Footing {
  private:
   enum class Service { served, refused, silence };
   Service ask(Initiator& who, unsigned attempts = 4);
+  static Service service_of(BytesView reply);
   bool has_ended() const;
   // The addresses that were served before the first case and are not now.
   std::vector<Initiator*> shut_out();
