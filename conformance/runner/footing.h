@@ -8,6 +8,7 @@
 
 #include "conformance/runner/judge.h"
 #include "conformance/runner/run.h"
+#include "conformance/runner/target_state.h"
 
 namespace conformance {
 
