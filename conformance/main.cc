@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -28,6 +29,7 @@
 #include "conformance/report/compare.h"
 #include "conformance/report_commands.h"
 #include "conformance/runner/profile.h"
+#include "conformance/runner/put_back.h"
 #include "conformance/runner/run.h"
 #include "conformance/runner/selection.h"
 #include "conformance/settings_file.h"
@@ -37,6 +39,20 @@ namespace {
 
 volatile std::sig_atomic_t g_signals = 0;
 volatile std::int64_t g_first_signal_ms = 0;
+// What the second signal says, put together before: a handler may only write.
+std::array<char, 1024> g_last_words{};
+volatile std::size_t g_last_words_bytes = 0;
+
+void prepare_last_words(const std::string& undo_file) {
+  const std::string words =
+      undo_file.empty() ? std::string("\naoe-conformance: ended by a second signal\n")
+                        : fmt::format(
+                              "\naoe-conformance: ended by a second signal: NOT EVERYTHING WAS PUT "
+                              "BACK: aoe-conformance restore --undo-file {}\n",
+                              undo_file);
+  g_last_words_bytes = 0;
+  g_last_words_bytes = words.copy(g_last_words.data(), g_last_words.size());
+}
 
 // The first asks for an end in order; the second ends at once. `timeout` and shells send a signal
 // to the process and to its group: what comes within a moment is one.
@@ -50,10 +66,8 @@ void on_signal(int number) {
     g_first_signal_ms = now_ms;
     g_signals = 1;
   } else if (now_ms - g_first_signal_ms > moment_ms) {
-    constexpr std::string_view told =
-        "\naoe-conformance: ended by a second signal: what this run changed on the target may not "
-        "be put back\n";
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, told.data(), told.size());
+    [[maybe_unused]] const ssize_t written =
+        write(STDERR_FILENO, g_last_words.data(), g_last_words_bytes);
     _exit(128 + number);
   }
   errno = kept;
@@ -73,6 +87,11 @@ struct Options {
   std::vector<std::string> fail_on;
   std::string target_command, target_buffers, target_interface, target_image;
   std::string capture_dir;
+  std::string undo_file;
+  bool no_undo_file = false;
+  bool restore_first = false;
+  bool any_disk = false;
+  bool forget = false;
   OutcomeOptions outcome;
   std::string repeat_as;
   std::string retry_failed;
@@ -155,6 +174,14 @@ void add_run(CLI::App& app, Options& o) {
   app.add_option("--target-image", o.target_image, "{image} of it");
   app.add_option("--capture", o.capture_dir, "A pcap file for every case goes there")
       ->type_name("DIR");
+  app.add_option("--undo-file", o.undo_file,
+                 "Where what this run changes is kept until it is put back (default: a file for "
+                 "each target in the user's state folder)")
+      ->type_name("FILE");
+  app.add_flag("--no-undo-file", o.no_undo_file,
+               "Keep it in memory only: after kill -9 or a crash nothing can be put back");
+  app.add_flag("--restore-first", o.restore_first,
+               "Put back what an earlier run left changed, then run");
   app.add_option("--retry-failed", o.retry_failed,
                  "The cases that failed or could not be judged in this report (JSON)")
       ->type_name("REPORT.json");
@@ -316,6 +343,23 @@ std::unique_ptr<links::PortWatch> watch_port(const Options& o) {
   }
 }
 
+// Where this run's undo file lies. None with a model, which keeps nothing anyway.
+std::unique_ptr<UndoFile> undo_file(const Options& o) {
+  if (o.no_undo_file && (o.restore_first || !o.undo_file.empty())) {
+    throw UsageError("--no-undo-file goes neither with --undo-file nor with --restore-first");
+  }
+  if (o.link.model || o.no_undo_file || (o.link.interfaces.empty() && o.link.socket_path.empty())) {
+    return nullptr;
+  }
+  const std::string folder = UndoFile::usual_folder();
+  if (o.undo_file.empty() && folder.empty()) {
+    throw UsageError(
+        "there is no home folder for undo files: --undo-file FILE says where to keep "
+        "what is to be put back");
+  }
+  return std::make_unique<UndoFile>(o.undo_file, folder);
+}
+
 int plan(const Options& o, const RunConfig& config) {
   constexpr size_t any_mtu = 65535;
   size_t runs = 0;
@@ -427,6 +471,13 @@ int run(Options& o, const std::string& command) {
                          o.link.model || !o.target_command.empty());
     return exit_good;
   }
+  const std::unique_ptr<UndoFile> undo = undo_file(o);
+  prepare_last_words({});
+  if (undo) {
+    undo->on_change = prepare_last_words;
+  }
+  config.undo = undo.get();
+  config.restore_first = o.restore_first;
   take_signals();
   if (process && !o.link.interfaces.empty()) {
     open_link(o.link);  // what is not there is said before anything is started
@@ -482,6 +533,77 @@ void run_deviants(const Registry& registry, const std::vector<std::string>& name
       std::cout << to_line(run_whole(registry, deviant)) << std::endl;  // a line when it is known
     }
   }
+}
+
+// Puts back what a run that was killed had changed.
+int restore(Options& o) {
+  const std::string folder = UndoFile::usual_folder();
+  if (o.undo_file.empty() && folder.empty()) {
+    throw UsageError("there is no home folder with undo files: --undo-file FILE names one");
+  }
+  UndoFile file(o.undo_file, folder);
+  std::vector<std::string> unreadable;
+  std::vector<UndoRecord> left = file.all(unreadable);
+  if (left.empty() && !unreadable.empty()) {
+    throw UsageError(fmt::format("the undo file {} is damaged: nothing can be put back from it",
+                                 unreadable.front()));
+  }
+  const std::optional<Mac> mac = target_mac(o);
+  left.erase(std::remove_if(left.begin(), left.end(),
+                            [&](const UndoRecord& r) {
+                              return (o.shelf >= 0 && o.shelf != r.shelf) ||
+                                     (o.slot >= 0 && o.slot != r.slot) || (mac && *mac != r.mac);
+                            }),
+             left.end());
+  if (left.empty()) {
+    if (!o.undo_file.empty()) {
+      throw UsageError(
+          fmt::format("--undo-file {}: there is nothing to put back in it", o.undo_file));
+    }
+    std::cout << "nothing was left to be put back\n";
+    return exit_good;
+  }
+  if (left.size() > 1) {
+    std::string list;
+    for (const UndoRecord& r : left) {
+      list += fmt::format("\n  --undo-file {}   {}, since {}", file.path_of(r.mac, r.shelf, r.slot),
+                          r.name(), report::time_text(r.began_ns));
+    }
+    throw UsageError(fmt::format("{} targets were left changed; choose one:{}", left.size(), list));
+  }
+  const UndoRecord& record = left.front();
+  const std::string path = file.path_of(record.mac, record.shelf, record.slot);
+  if (o.forget) {
+    file.discard_earlier(record);
+    std::cout << fmt::format("forgotten: what a run had changed on {}\n", record.name());
+    return exit_good;
+  }
+  settle_links(o.link);
+  if (o.link.interfaces.empty() && o.link.socket_path.empty() && !o.link.model) {
+    o.link.interfaces = {record.link};  // where it was
+  }
+  prepare_last_words(path);
+  take_signals();
+  const Port port = open_link(o.link);
+  TargetFacts facts;
+  Context context(*port.link, facts, {}, {o.time_scale});
+  context.shared().interrupted = [] { return g_signals > 0; };
+  PutBack done;
+  try {
+    done = put_back(context, record, o.any_disk);
+  } catch (const Interrupted&) {
+    done.trouble = "interrupted";
+  } catch (const links::LinkError& e) {
+    done.trouble = e.what();
+  }
+  if (done.trouble.empty()) {
+    file.discard_earlier(record);
+    std::cout << fmt::format("put back on {}: {}\n", record.name(), done.what);
+    return exit_good;
+  }
+  std::cerr << fmt::format("aoe-conformance: {}{} ({} is kept)\n", done.trouble,
+                           done.other ? "; --any-disk does it all the same" : "", path);
+  return done.other ? exit_usage : done.reached ? exit_inconclusive : exit_unreachable;
 }
 
 int probe(Options& o, Probe what) {
@@ -573,11 +695,26 @@ int dispatch(int argc, char** argv) {
       "usage; "
       "3 no target;\n4 inconclusive; 5 an error of the suite; 77 everything was skipped.\n"
       "Only reads, unless --allow says more. What it changes then (config string, mask and reserve "
-      "lists,\nscratch sectors) it keeps in memory and puts back at the end, after Ctrl-C and "
-      "TERM, "
-      "too. After kill -9\nor a crash of this machine nothing is put back: name a --scratch that "
-      "you "
-      "can do without.");
+      "lists,\nscratch sectors) it keeps in an undo file and puts back at the end, after Ctrl-C "
+      "and "
+      "TERM, too.\nAfter kill -9, a crash or a cut link `aoe-conformance restore` puts it back, "
+      "and "
+      "until then no further\nrun against that target begins.");
+  CLI::App* restore_app =
+      app.add_subcommand("restore", "Put back what a run that was killed had changed");
+  add_where(*restore_app, o);
+  restore_app
+      ->add_option("--undo-file", o.undo_file,
+                   "What to put back (default: what lies in the user's state folder)")
+      ->type_name("FILE");
+  restore_app->add_flag("--forget", o.forget,
+                        "Remove the file and put nothing back: the disk is gone, or not worth it");
+  restore_app->add_flag("--any-disk", o.any_disk,
+                        "Even where serial number or size are not those of the file");
+  restore_app->footer(
+      "Without --interface it is looked for where it was. Exit codes: 0 everything is as it was; 2 "
+      "usage, or\nanother disk stands there; 3 the target does not answer; 4 not everything could "
+      "be put back. The file\nis kept unless the exit code is 0.");
   try {
     app.parse(argc, argv);
     if (run_app->parsed() && !o.outcome.settings.empty()) {
@@ -594,6 +731,9 @@ int dispatch(int argc, char** argv) {
   const Registry& registry = Registry::all();
   if (run_app->parsed()) {
     return run(o, joined(argc, argv));
+  }
+  if (restore_app->parsed()) {
+    return restore(o);
   }
   if (report_commands.chosen()) {
     return report_commands.run();

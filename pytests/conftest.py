@@ -109,6 +109,13 @@ def guest_cache(pytestconfig):
     return pathlib.Path(pytestconfig.option.cache).resolve()
 
 
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path, monkeypatch):
+    """Programs keep their state, undo files above all, in a folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+    return tmp_path / "state-home"
+
+
 @pytest.fixture
 def mtu(request):
     """1500, unless a test is parametrised with another."""

@@ -158,7 +158,7 @@ def one_clear_line(done):
 
 # -- without a target
 
-ID = re.compile(r"^[a-z0-9]+(\.[a-z0-9_-]+)+$")
+ID = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$")
 
 
 def ids(text):

@@ -126,6 +126,7 @@ def test_a_full_table_takes_nothing_from_those_who_are_in_it(start):
     for number in range(1, INITIATORS_MAX):
         host = start.initiator("02:00:00:00:01:%02x" % number)
         assert host.extend(b"tag_inc_be") == [b"TAG_INC_BE"], f"initiator {number + 1}"
+        host.write(number, b"w" * 512, tag=1)  # who never wrote may lose his place to a newcomer
     late = start.initiator("02:00:00:00:02:00")
     assert late.extend(b"tag_inc_be", b"coalesced_read") == [b"tag_inc_be", b"coalesced_read"]
     first.write(0, b"1" * 512, tag=1)

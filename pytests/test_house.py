@@ -249,9 +249,6 @@ FEATURE_KNOWN_BY = {
     "Scapy": "pytests/*.py",
 }  # fmt: skip
 FEATURE_EXEMPT = {
-    ("coalesced_write_reply", "clause"): "our own extension: no document of others asks for it (docs/extensions.md)",
-    ("coalesced_write_reply", "case"): "our own extension: the suite judges what others offer; unit tests of the engine",
-    ("coalesced_write_reply", "model"): "our own extension: the suite has no case for it",
     ("tag_inc_le", "Lua"): "shown as any string of the table; it changes no other frame's form",
     ("tag_inc_be", "Lua"): "shown as any string of the table; it changes no other frame's form",
     ("tag_random", "Lua"): "shown as any string of the table; it changes no other frame's form",

@@ -44,7 +44,7 @@ def test_all_programs_tell_one_version(program):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_unknown_option_is_called_that(program, name):
-    words = {"aoe-conformance": ["run"], "aoe-sim": ["run", "--seed", "1"], "aoe-pcap": ["info", "x"], "aoe-target": []}
+    words = {"aoe-conformance": ["run"], "aoe-sim": ["run", "--seed", "1"], "aoe-pcap": ["info", "x"], "aoe-target": [], "aoe-initiator": ["info"]}
     refused(program([name, *words[name], "--bogus"]), "unknown option", "--bogus", "--help")
 
 
@@ -263,7 +263,7 @@ def test_the_manual_page_has_every_option_of_the_program(program, pages, name):
 
 def test_the_manual_pages_are_well_formed(pages):
     found = sorted(pages.glob("man[15]/*"))
-    assert len(found) == 8
+    assert len(found) == 9
     for page in found:
         text = page.read_text()
         assert text.startswith(".TH ") and "\n.SH NAME\n" in text and len(text.splitlines()) > 10, page.name

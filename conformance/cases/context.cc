@@ -433,6 +433,14 @@ void Context::transmit(const Bytes& bytes) {
     throw CaseEnd(Verdict::skip, fmt::format("needs an MTU of {}; this path carries {}",
                                              bytes.size() - kEthernetHeader, link_.mtu()));
   }
+  if (get(bytes, F::mask_mcmd) == observer::mcmd::edit &&
+      get(bytes, F::command) == observer::command::mask) {
+    for (const auto& d : observer::mask_list(bytes).value_or(std::vector<observer::Directive>{})) {
+      if (shared_.listed.insert(d.mac).second && shared_.on_listed) {
+        shared_.on_listed(d.mac);
+      }
+    }
+  }
   link_.send(bytes);
   constexpr size_t suspects_max = 64;
   if (shared_.since_last_reply.size() < suspects_max) {
@@ -443,12 +451,6 @@ void Context::transmit(const Bytes& bytes) {
     Mac from{};
     std::copy_n(bytes.begin() + 6, from.size(), from.begin());
     shared_.negotiated[from] = true;
-  }
-  if (get(bytes, F::mask_mcmd) == observer::mcmd::edit &&
-      get(bytes, F::command) == observer::command::mask) {
-    for (const auto& d : observer::mask_list(bytes).value_or(std::vector<observer::Directive>{})) {
-      shared_.listed.insert(d.mac);
-    }
   }
   ++shared_.frames_sent;
 }

@@ -311,6 +311,7 @@ class Context {
     std::set<uint32_t> tags_sent;  // in this case
     // Addresses that went onto a mask or reserve list, to be taken off again unseen.
     std::set<Mac> listed;
+    std::function<void(const Mac&)> on_listed;  // before the frame that puts it there is sent
     std::set<std::pair<uint64_t, uint64_t>>
         neighbours;  // shelf and slot of other targets: not judged
     uint64_t frames_sent = 0;

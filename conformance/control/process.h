@@ -37,7 +37,7 @@ class TargetProcess {
  private:
   bool wait_end(int wait_ms);
   std::string command_;
-  int said_ = -1;  // an unnamed file that it writes to
+  int said_ = -1;    // an unnamed file that it writes to
   off_t heard_ = 0;  // how much of that was read
   int log_ = -1;
   pid_t pid_ = -1;

@@ -400,18 +400,16 @@ Answers ModelTarget::release_results(const Mac& host) {
 }
 
 Answers ModelTarget::send_results() {
-  const size_t room =
-      std::min(config.results_max,
-               (config.mtu + 14 - at::coalesced - 1) / observer::kCoalescedEntryBytes);
+  const size_t room = std::min(
+      config.results_max, (config.mtu + 14 - at::coalesced - 1) / observer::kCoalescedEntryBytes);
   Answers out;
   std::map<Mac, size_t> open;  // the frame of each host that takes further results
   for (const Bytes& result : results) {
     Mac host{};
     std::copy_n(result.begin(), host.size(), host.begin());
     const auto it = open.find(host);
-    if (it == open.end() ||
-        (out[it->second].bytes.size() > at::coalesced &&
-         out[it->second].bytes[at::coalesced] >= room)) {
+    if (it == open.end() || (out[it->second].bytes.size() > at::coalesced &&
+                             out[it->second].bytes[at::coalesced] >= room)) {
       open[host] = out.size();
       out.push_back({result, kServiceNs + kDiskNs});
       continue;

@@ -37,7 +37,7 @@ struct ModelConfig {
   size_t reserve_max = 128;
   bool extensions = true;
   std::string config_string = "model";
-  int64_t write_ns = 0;  // what a durable write takes; the disk does one at a time
+  int64_t write_ns = 0;      // what a durable write takes; the disk does one at a time
   size_t results_max = 255;  // further results that go into one frame, as far as the MTU holds them
 };
 
@@ -85,7 +85,8 @@ class ModelTarget {
   std::map<Mac, Session> sessions;
   std::optional<std::string> congestion_id;
   std::vector<int64_t> pauses_ns;
-  std::vector<Bytes> results;  // each as the reply that the write would have got alone, without padding
+  std::vector<Bytes>
+      results;  // each as the reply that the write would have got alone, without padding
 
   size_t max_sectors() const { return (config.mtu - 22) / observer::kSectorBytes; }
   Bytes read_sector(uint64_t lba) const;

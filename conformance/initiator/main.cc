@@ -846,7 +846,16 @@ int dispatch(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? exit_good : exit_usage;
+    if (e.get_exit_code() == 0) {
+      return app.exit(e);
+    }
+    // What is unknown is said before what is missing: the latter may be what was mistyped.
+    std::string what = e.what();
+    if (const auto unknown = app.remaining(true); !unknown.empty()) {
+      what = "unknown option or word: " + unknown.front();
+    }
+    std::cerr << fmt::format("aoe-initiator: {} (see aoe-initiator COMMAND --help)\n", what);
+    return exit_usage;
   }
   struct sigaction action {};
   action.sa_handler = [](int) { g_stop = 1; };

@@ -77,8 +77,8 @@ const Field* field_by_name(std::string_view name);
 
 // nullopt when the frame is too short to hold it.
 std::optional<uint64_t> get(BytesView frame, F id);
-// False, and nothing done, when the frame is too short to hold it: who edits what came from elsewhere
-// meets cut frames.
+// False, and nothing done, when the frame is too short to hold it: who edits what came from
+// elsewhere meets cut frames.
 bool set(std::span<uint8_t> frame, F id, uint64_t value);
 
 namespace at {  // offsets of what has no fixed length

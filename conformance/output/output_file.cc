@@ -17,6 +17,7 @@ namespace output {
 namespace {
 
 constexpr mode_t kMode = 0666;  // what the umask leaves of it
+constexpr mode_t kSecretMode = 0600;
 constexpr int kSymlinksMax = 40;
 
 std::string reason(int error) {
@@ -119,27 +120,27 @@ void refuse_inputs(const Destination& to, const std::vector<std::string>& inputs
 
 // A new file beside the target, under a name that nothing has. The umask counts, as for any file
 // that a user makes.
-int create_part(const Destination& to, std::string& part) {
+int create_part(const Destination& to, std::string& part, mode_t mode) {
   for (unsigned number = 0;; ++number) {
     part = fmt::format("{}.{}.{}.part", to.target, ::getpid(), number);
-    const int fd = ::open(part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kMode);
+    const int fd = ::open(part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EEXIST) {
       return fd;
     }
   }
 }
 
-int open_part(const Destination& to, std::string& part) {
+int open_part(const Destination& to, std::string& part, Care care = Care::usual) {
   if (to.exists && ::access(to.target.c_str(), W_OK) != 0) {
     // A rename would not ask for it.
     throw OutputError(fmt::format("cannot write {}: {}", to.path, reason(errno)));
   }
-  const int fd = create_part(to, part);
+  const int fd = create_part(to, part, care == Care::secret ? kSecretMode : kMode);
   if (fd < 0) {
     throw OutputError(fmt::format("cannot write {}: no new file can be made beside it: {}", to.path,
                                   reason(errno)));
   }
-  if (to.exists) {
+  if (to.exists && care == Care::usual) {
     // It keeps its mode and, where we may, its owner: it is to look like the same file.
     [[maybe_unused]] const int owner = ::fchown(fd, to.facts.st_uid, to.facts.st_gid);
     [[maybe_unused]] const int mode = ::fchmod(fd, to.facts.st_mode & 0777);
@@ -160,18 +161,32 @@ int open_in_place(const Destination& to) {
   return fd;
 }
 
+// The name of a new file is on the disk when its folder is.
+bool sync_folder(const std::string& file) {
+  const std::size_t slash = file.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : file.substr(0, slash + 1);
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) {
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+  }
+  return synced;
+}
+
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path, const std::vector<std::string>& inputs)
-    : path_(path) {
+OutputFile::OutputFile(const std::string& path, const std::vector<std::string>& inputs, Care care)
+    : path_(path), care_(care) {
   const Destination to = resolve(path);
   refuse_inputs(to, inputs);
   target_ = to.target;
   if (to.descriptor == STDOUT_FILENO) {
     std::fflush(stdout);  // what was printed before comes before
   }
-  const int fd = to.in_place() ? open_in_place(to) : open_part(to, part_);
-  synced_ = replaces() && to.exists;
+  const int fd = to.in_place() ? open_in_place(to) : open_part(to, part_, care);
+  synced_ = replaces() && (to.exists || care == Care::secret);
   stream_ = ::fdopen(fd, "w");
   if (stream_ == nullptr) {
     const int error = errno;
@@ -215,6 +230,9 @@ void OutputFile::commit() {
   step(std::fclose(stream) == 0);
   if (whole && replaces()) {
     step(::rename(part_.c_str(), target_.c_str()) == 0);
+    if (whole && care_ == Care::secret) {
+      step(sync_folder(target_));
+    }
   }
   if (whole) {
     return;
@@ -229,8 +247,8 @@ void OutputFile::commit() {
 }
 
 void write_file(const std::string& path, std::string_view content,
-                const std::vector<std::string>& inputs) {
-  OutputFile file(path, inputs);
+                const std::vector<std::string>& inputs, Care care) {
+  OutputFile file(path, inputs, care);
   file.write(content);
   file.commit();
 }

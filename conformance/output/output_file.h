@@ -17,6 +17,10 @@ class OutputError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// What a file is to others. `secret`: nobody else may read it, and it is on the disk, its name too,
+// when commit() returns: what must be there after a crash of the machine.
+enum class Care { usual, secret };
+
 // A destination by its name:
 //   "-", /dev/stdout, /dev/stderr, /dev/fd/N   the descriptor that is open already, from where it
 //   stands a FIFO, a character or block device        in place, never created, renamed or cut; a
@@ -30,7 +34,8 @@ class OutputFile {
   // Opens the destination. Throws OutputError when it cannot be written, is a folder, or is one of
   // `inputs` (names of files that are read, "-" for standard input) by whatever name: same device,
   // same inode.
-  explicit OutputFile(const std::string& path, const std::vector<std::string>& inputs = {});
+  explicit OutputFile(const std::string& path, const std::vector<std::string>& inputs = {},
+                      Care care = Care::usual);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -55,11 +60,12 @@ class OutputFile {
   std::FILE* stream_ = nullptr;
   int error_ = 0;        // errno of the first write() that failed
   bool synced_ = false;  // it replaces something: its content reaches the disk before its name does
+  Care care_ = Care::usual;
 };
 
 // The whole content, or an OutputError and what was there before.
 void write_file(const std::string& path, std::string_view content,
-                const std::vector<std::string>& inputs = {});
+                const std::vector<std::string>& inputs = {}, Care care = Care::usual);
 
 // Before any work is done: every destination can be written, is no input, and no two are one file.
 // Empty names are passed over. Leaves no trace, and does not open FIFOs and devices, which would be

@@ -205,6 +205,7 @@ std::string to_json(const Report& r) {
   j["complete"] = r.trouble.empty();
   j["trouble"] = printable(r.trouble);
   j["target_said"] = printable(r.target_said);
+  j["undo_file"] = printable(r.undo_file);
   j["exit_code"] = r.exit_code;
   j["verdict"] = printable(verdict_text(r));
   ordered_json summary;

@@ -28,6 +28,7 @@ struct Report {
   std::vector<std::string> baseline_surprises;
   bool baseline_used = false;
   uint64_t frames_sent = 0;
+  std::string undo_file;           // what holds what could not be put back; empty: all was
   std::string path_trouble;        // the link carries less than both sides say
   std::vector<std::string> notes;  // of the surroundings, for the reader: other ports, profiles
   links::LinkCounts link;          // what it did to questions and answers

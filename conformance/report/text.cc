@@ -449,7 +449,13 @@ std::string to_text(const Report& r, const TextOptions& options) {
   if (!quiet) {
     out += "\n" + family_table(r, options.colour) + "\n" + counts_line(r, options.colour);
   }
-  return out + verdict_text(r) + "\n";
+  out += verdict_text(r) + "\n";
+  if (!r.undo_file.empty()) {
+    out += fmt::format(
+        "NOT EVERYTHING WAS PUT BACK on {}.{}: aoe-conformance restore --undo-file {}\n",
+        r.target.shelf, r.target.slot, r.undo_file);
+  }
+  return out;
 }
 
 }  // namespace conformance::report

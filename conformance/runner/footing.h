@@ -30,6 +30,10 @@ class Footing {
   State regain(const Case& c, CaseResult& result);
   State regain(CaseResult& result);  // after a restart
 
+  // For whom lists may have been left that shut everybody out: entries are deleted unseen by
+  // whoever is admitted; a link that is down is waited for. True: the prober is answered.
+  bool let_in() { return put_right_unseen() || await_return(); }
+
   // The target, or the link, answered nobody for a while during the last regain, and does again.
   bool lapsed() const { return lapsed_; }
   // Frames that nothing came back after, when it began.

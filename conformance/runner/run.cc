@@ -9,6 +9,7 @@
 #include "conformance/runner/footing.h"
 #include "conformance/runner/hearing.h"
 #include "conformance/runner/profile.h"
+#include "conformance/runner/put_back.h"
 #include "conformance/runner/selection.h"
 #include "conformance/runner/who.h"
 
@@ -65,6 +66,9 @@ class Run {
     auto& shared = context_.shared();
     shared.interrupted = config.interrupted;
     shared.control = config.target;
+    if (config.undo != nullptr) {
+      shared.on_listed = [undo = config.undo](const Mac& mac) { undo->list(mac); };
+    }
     context_.tap().watch([this](bool outgoing, int64_t at_ns, BytesView bytes) {
       if (capture_) {
         capture_->frame(at_ns, bytes);
@@ -83,6 +87,7 @@ class Run {
       begin_capture("run.start");
       find_target();
       hear_target();
+      settle_earlier_run();
       if (config_.witness != nullptr) {
         config_.witness->take();  // what was asked to find it
       }
@@ -199,6 +204,52 @@ class Run {
     choose_scratch();
   }
 
+  // What an earlier run left changed is found by nobody if this one saves it as what was there.
+  void settle_earlier_run() {
+    if (config_.undo == nullptr) {
+      return;
+    }
+    if (!report_.target_known) {
+      std::vector<std::string> unreadable;
+      for (const UndoRecord& left : config_.undo->all(unreadable)) {
+        if ((!config_.shelf || *config_.shelf == left.shelf) &&
+            (!config_.slot || *config_.slot == left.slot)) {
+          report_.trouble += fmt::format(
+              "; an earlier run against {} ended before everything was put back, and may have shut "
+              "this machine out: aoe-conformance restore",
+              left.name());
+        }
+      }
+      return;
+    }
+    const auto left = config_.undo->pending(report_.target);
+    if (!left) {
+      return;
+    }
+    const std::string path = config_.undo->path_of(left->mac, left->shelf, left->slot);
+    if (left->is_of(report_.target) && stands(context_, *left)) {
+      config_.undo->discard_earlier(*left);  // put back otherwise, or a new image of the same
+      choose_scratch();
+      return;
+    }
+    if (!config_.restore_first) {
+      throw UsageError(
+          fmt::format("an earlier run against {} ended before everything was put back: "
+                      "aoe-conformance restore --undo-file {}, or run --restore-first",
+                      left->name(), path));
+    }
+    const PutBack done = put_back(context_, *left, false);
+    if (!done.trouble.empty()) {
+      throw UsageError(fmt::format("--restore-first: {} ({} is kept)", done.trouble, path));
+    }
+    config_.undo->discard_earlier(*left);
+    context_.take_findings();
+    context_.set_scratch({});
+    choose_scratch();
+    report_.notes.push_back("what an earlier run had left changed was put back first: " +
+                            done.what);
+  }
+
   // A target that answers, and never with a reply, is not absent.
   void tell_what_was_heard() {
     if (hearing_.findings().empty()) {
@@ -262,12 +313,39 @@ class Run {
       }
       state_.save(context_, true, true, writes_);
       learn_disk(context_);
+      keep_undo();
     } catch (const CaseEnd& end) {
       writes_ = false;
       context_.shared().may_write = false;
       save_trouble_ = end.reason;
     }
     context_.take_findings();
+  }
+
+  // On the disk before anything is changed.
+  void keep_undo() {
+    if (config_.undo == nullptr || (!writes_ && !changes_)) {
+      return;
+    }
+    const TargetFacts& target = report_.target;
+    const TargetState::Saved& saved = state_.saved();
+    UndoRecord record;
+    record.mac = target.mac;
+    record.shelf = target.shelf;
+    record.slot = target.slot;
+    record.sectors = target.sectors;
+    record.serial = target.serial;
+    record.model = target.model;
+    record.link = link_.name();
+    record.began_ns = report_.started_ns;
+    record.config = saved.config;
+    record.mask = saved.mask;
+    record.reserved = saved.reserved;
+    record.scratch_lba = context_.scratch().lba;
+    for (const Bytes& sector : saved.sectors) {
+      record.scratch.insert(record.scratch.end(), sector.begin(), sector.end());
+    }
+    config_.undo->keep(record);
   }
 
   void run_cases() {
@@ -650,6 +728,8 @@ class Run {
         if (!what.empty()) {
           result.verdict = Verdict::fail;
           result.reason = "the target could not be left as it was found: " + what;
+        } else if (config_.undo != nullptr) {
+          config_.undo->discard();
         }
       }
       result.duration_ms =
@@ -688,6 +768,7 @@ class Run {
       capture_->finish();
       report_.capture_trouble = capture_->trouble();
     }
+    report_.undo_file = config_.undo == nullptr ? std::string() : config_.undo->kept();
     report_.frames_sent = context_.shared().frames_sent;
     report_.link = context_.ledger().counts();
     report_.loss = context_.ledger().loss();

@@ -10,6 +10,7 @@
 #include "conformance/links/witness.h"
 #include "conformance/report/report.h"
 #include "conformance/runner/capture.h"
+#include "conformance/runner/undo_file.h"
 
 namespace conformance {
 
@@ -32,6 +33,9 @@ struct RunConfig {
   std::function<void(size_t number, size_t total, const Case&)> on_begin;
   std::function<void(const CaseResult&)> on_result;
   control::TargetControl* target = &control::nobody();
+  // Where what is changed is kept until it is put back; none: in memory only.
+  UndoFile* undo = nullptr;
+  bool restore_first = false;  // what an earlier run left is put back before the first case
 };
 
 // Why a case would be gated, before anything is sent. nullopt: it would run.

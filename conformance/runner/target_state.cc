@@ -9,29 +9,27 @@
 
 namespace conformance {
 
-using observer::get;
-
 void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
   t.begin_case({}, Level::must);
   if (config) {
     const Exchange x = t.a().ask_firmly(observer::config_request(observer::ccmd::read));
     if (seen::no_error(x)) {
-      config_ = observer::config_string(*x.reply);
+      saved_.config = observer::config_string(*x.reply);
     }
   }
   if (lists) {
     const Exchange mask = t.a().ask_firmly(observer::mask_request(observer::mcmd::read));
     if (seen::no_error(mask)) {
       if (const auto list = observer::mask_list(*mask.reply)) {
-        mask_.emplace();
+        saved_.mask.emplace();
         for (const auto& d : *list) {
-          mask_->push_back(d.mac);
+          saved_.mask->push_back(d.mac);
         }
       }
     }
     const Exchange reserve = t.a().ask_firmly(observer::reserve_request(observer::rcmd::read));
     if (seen::no_error(reserve)) {
-      reserved_ = observer::reserve_list(*reserve.reply);
+      saved_.reserved = observer::reserve_list(*reserve.reply);
     }
   }
   if (scratch) {
@@ -42,13 +40,14 @@ void TargetState::save(Context& t, bool config, bool lists, bool scratch) {
                       fmt::format("scratch sector {} cannot be read: nothing may be written",
                                   t.scratch().lba + i));
       }
-      sectors_.push_back(x.data());
+      saved_.sectors.push_back(x.data());
     }
   }
 }
 
 bool TargetState::had_on_mask(const Mac& mac) const {
-  return mask_ && std::find(mask_->begin(), mask_->end(), mac) != mask_->end();
+  return saved_.mask &&
+         std::find(saved_.mask->begin(), saved_.mask->end(), mac) != saved_.mask->end();
 }
 
 std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
@@ -69,20 +68,20 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
       left.push_back(fmt::format("{} ({})", what, end.reason));
     }
   };
-  if (reserved_) {
+  if (saved_.reserved) {
     step("the reserve list", [&] {
       const auto now = [&] {
         const Exchange x = t.a().ask_firmly(observer::reserve_request(observer::rcmd::read));
         return x.answered() ? observer::reserve_list(*x.reply) : std::nullopt;
       };
-      if (now() == reserved_) {
+      if (now() == saved_.reserved) {
         return true;
       }
-      t.a().ask_firmly(observer::reserve_request(observer::rcmd::force_set, *reserved_));
-      return now() == reserved_;
+      t.a().ask_firmly(observer::reserve_request(observer::rcmd::force_set, *saved_.reserved));
+      return now() == saved_.reserved;
     });
   }
-  if (mask_) {
+  if (saved_.mask) {
     step("the MAC mask list", [&] {
       bool whole = true;  // a long list may not fit one reply
       const auto now = [&]() -> std::optional<std::vector<Mac>> {
@@ -99,7 +98,7 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
         std::sort(macs.begin(), macs.end());
         return macs;
       };
-      std::vector<Mac> wanted = *mask_;
+      std::vector<Mac> wanted = *saved_.mask;
       std::sort(wanted.begin(), wanted.end());
       for (int round = 0; round < 4; ++round) {  // a long list may need more than one frame
         const auto have = now();
@@ -131,30 +130,31 @@ std::vector<std::string> TargetState::restore(Context& t, bool with_scratch) {
       return now() == wanted;
     });
   }
-  if (config_) {
+  if (saved_.config) {
     step("the config string", [&] {
       const auto now = [&] {
         const Exchange x = t.a().ask_firmly(observer::config_request(observer::ccmd::read));
         return x.answered() ? observer::config_string(*x.reply) : std::nullopt;
       };
-      if (now() == config_) {
+      if (now() == saved_.config) {
         return true;
       }
-      t.a().ask_firmly(observer::config_request(observer::ccmd::force_set, BytesView(*config_)));
-      return now() == config_;
+      t.a().ask_firmly(
+          observer::config_request(observer::ccmd::force_set, BytesView(*saved_.config)));
+      return now() == saved_.config;
     });
   }
   if (with_scratch) {
     step("the scratch sectors", [&] {
-      for (size_t i = 0; i < sectors_.size(); ++i) {
+      for (size_t i = 0; i < saved_.sectors.size(); ++i) {
         const auto read = [&] {
           return t.a().ask_firmly(observer::read_request(t.scratch().lba + i, 1)).data() ==
-                 sectors_[i];
+                 saved_.sectors[i];
         };
         if (read()) {
           continue;
         }
-        t.a().ask_firmly(observer::write_request(t.scratch().lba + i, sectors_[i]));
+        t.a().ask_firmly(observer::write_request(t.scratch().lba + i, saved_.sectors[i]));
         if (!read()) {
           return false;
         }

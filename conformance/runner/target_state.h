@@ -13,20 +13,25 @@ namespace conformance {
 // Config string, mask and reserve lists, and the scratch sectors: as they were found, and put back.
 class TargetState {
  public:
+  struct Saved {
+    std::optional<Bytes> config;
+    std::optional<std::vector<observer::Mac>> mask, reserved;
+    std::vector<Bytes> sectors;  // of scratch, from its first on
+  };
   // `permissions`: what cases may change. Throws CaseEnd(inconclusive) when it cannot be read.
   void save(Context& context, bool config, bool lists, bool scratch);
   // Puts back what differs. Returns what could not be put back.
   std::vector<std::string> restore(Context& context, bool with_scratch);
-  const std::vector<Bytes>& saved_scratch() const { return sectors_; }
+  const Saved& saved() const { return saved_; }
+  // As if save() had found this: what an undo file says.
+  void assume(Saved saved) { saved_ = std::move(saved); }
   bool had_on_mask(const observer::Mac& mac) const;
   std::vector<observer::Mac> reserved() const {
-    return reserved_.value_or(std::vector<observer::Mac>{});
+    return saved_.reserved.value_or(std::vector<observer::Mac>{});
   }
 
  private:
-  std::optional<Bytes> config_;
-  std::optional<std::vector<observer::Mac>> mask_, reserved_;
-  std::vector<Bytes> sectors_;
+  Saved saved_;
 };
 
 }  // namespace conformance

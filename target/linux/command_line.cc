@@ -136,8 +136,7 @@ void declare(CLI::App& app, CommandLine& line) {
                               "Do not start when somebody else serves this shelf and slot"));
   mine.push_back(app.add_option("--serial", raw.serial, "Serial number told by identify"));
   app.add_option("--config", line.config, "TOML file with several exports");
-  app.add_option("--control", line.control, "UNIX socket for aoe-target ctl")
-      ->check(kNotEmpty);
+  app.add_option("--control", line.control, "UNIX socket for aoe-target ctl")->check(kNotEmpty);
   app.add_option("--user", line.user,
                  "As root: run as this user (name or number), with CAP_NET_RAW alone")
       ->check(kNotEmpty);
