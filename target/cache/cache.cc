@@ -681,22 +681,35 @@ void Cache::end_load(const Flight& flight, DiskStatus status) {
 // ---------------------------------------------------------------------------------------------------
 // Writing behind
 
-// The last place is everybody's who found no other.
+// A place is free again when nothing of theirs can fail any more, and they were told what has.
 std::uint8_t Cache::owner_of(const wire::MacAddress& initiator) {
-  std::uint8_t free = kOwners - 1;
-  for (std::uint8_t i = 0; i < kOwners - 1; ++i) {
+  std::uint8_t free = kNoOwner;
+  for (std::uint8_t i = 0; i < kOwners; ++i) {
     Owner& owner = owners_[i];
     if (owner.used && owner.initiator == initiator) {
       return i;
     }
-    if (free == kOwners - 1 && (!owner.used || (owner.dirty_pages == 0 && !owner.owed))) {
+    if (free == kNoOwner &&
+        (!owner.used || (owner.sectors == 0 && owner.dirty_pages == 0 && !owner.owed))) {
       free = i;
     }
   }
-  if (free != kOwners - 1) {
-    owners_[free] = {initiator, 0, false, true};
+  if (free != kNoOwner) {
+    owners_[free] = {initiator, 0, 0, false, true};
   }
   return free;
+}
+
+// These sectors are this owner's now, whoever wrote what is not below yet.
+void Cache::dirty_by(Page& page, std::uint32_t first, std::uint32_t sectors, std::uint8_t owner) {
+  for (std::uint32_t sector = first; sector < first + sectors; ++sector) {
+    if ((page.dirty & mask_of(sector, 1)) != 0) {
+      --owners_[page.writers[sector]].sectors;
+    }
+    page.writers[sector] = owner;
+  }
+  owners_[owner].sectors += sectors;
+  page.dirty |= mask_of(first, sectors);
 }
 
 // What one initiator may have in memory: an equal share among those that have something there.
@@ -710,12 +723,13 @@ std::uint32_t Cache::dirty_share() const {
 
 Cache::Outcome Cache::attempt_write_behind(const DiskOp& operation) {
   const std::uint8_t owner = owner_of(operation.initiator);
-  if (owners_[owner].owed) {
+  if (owner != kNoOwner && owners_[owner].owed) {
     owners_[owner].owed = false;
     finish(operation, DiskStatus::io_error);
     return Outcome::done;
   }
   bool busy = false;
+  bool dirty = false;
   std::uint32_t fresh = 0;
   std::uint32_t kept = 0;  // pages of its own that could be evicted, and must not
   for_each_slice(operation.lba, operation.sectors, [&](const Slice& slice) {
@@ -725,10 +739,15 @@ Cache::Outcome Cache::attempt_write_behind(const DiskOp& operation) {
       return;
     }
     busy = busy || ((pages_[page].loading | pages_[page].cleaning) & slice.mask()) != 0;
+    dirty = dirty || (pages_[page].dirty & slice.mask()) != 0;
     kept += pages_[page].pinned() ? 0U : 1U;
   });
   if (busy) {
     return Outcome::blocked;
+  }
+  if (owner == kNoOwner) {
+    behind_is_urgent_ = behind_is_urgent_ || dirty;
+    return dirty ? Outcome::blocked : attempt_write_through(operation);
   }
   // Room for all of it or none: one that takes what there is and waits for the rest would keep
   // another such one waiting for ever.
@@ -762,7 +781,7 @@ Cache::Outcome Cache::attempt_write_behind(const DiskOp& operation) {
       ++owners_[owner].dirty_pages;
       p.owner = owner;
     }
-    p.dirty |= slice.mask();
+    dirty_by(p, slice.sector, slice.sectors, owner);
   });
   finish(operation, DiskStatus::ok);
   return Outcome::done;
@@ -812,7 +831,9 @@ void Cache::on_timer(Nanoseconds now) {
 }
 
 Nanoseconds Cache::next_deadline() const {
-  if (dirty_first_ == kNone || cleaning_ >= config_.write_behind_depth) {
+  // Where no operation may go below now, the end of one of them is waited for.
+  if (dirty_first_ == kNone || cleaning_ >= config_.write_behind_depth ||
+      in_flight_ >= config_.flights_max) {
     return kNever;
   }
   return pages_[dirty_first_].dirty_since + config_.write_behind_delay_ns;
@@ -893,12 +914,16 @@ void Cache::end_clean(const Flight& flight, DiskStatus status) {
   for_each_slice(flight.lba, flight.sectors, [&](const Slice& slice) {
     Page& p = pages_[find(slice.page)];
     p.cleaning &= static_cast<Mask>(~slice.mask());
+    for (std::uint32_t sector = slice.sector; sector < slice.sector + slice.sectors; ++sector) {
+      Owner& writer = owners_[p.writers[sector]];
+      --writer.sectors;
+      writer.owed = writer.owed || status != DiskStatus::ok;
+    }
     if (status != DiskStatus::ok) {
       p.valid &= static_cast<Mask>(~slice.mask());
       p.lost |= slice.mask();
       counters_.lost_sectors += slice.sectors;
       counters_.behind_failed += slice.sectors;
-      owners_[p.owner].owed = true;
     }
   });
 }

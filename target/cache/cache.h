@@ -18,6 +18,7 @@
 // write, so that nobody goes on in good faith.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -108,20 +109,25 @@ class Cache {
 
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
-  static constexpr std::uint32_t kOwners = 64;  // initiators whose share is counted apart
-  using Mask = std::uint8_t;                    // a bit for each sector of a page
+  // Initiators who may be owed word of a failure at once. For whoever finds no place everything is
+  // written through.
+  static constexpr std::uint32_t kOwners = 64;
+  static constexpr std::uint8_t kNoOwner = kOwners;
+  using Mask = std::uint8_t;  // a bit for each sector of a page
 
   struct Page {
     std::uint64_t number = 0;    // LBA / kPageSectors
     std::uint64_t sequence = 0;  // of the dirtying that put it into the dirty list
     Nanoseconds dirty_since = 0;
-    Mask valid = 0;                              // memory holds what a read must see
-    Mask dirty = 0;                              // and the disk below does not
-    Mask cleaning = 0;                           // being written below
-    Mask loading = 0;                            // being read from below
-    Mask lost = 0;                               // acknowledged, and then the disk failed
-    std::uint8_t owner = 0;                      // who dirtied it last
-    std::uint32_t newer = kNone, older = kNone;  // by use
+    Mask valid = 0;          // memory holds what a read must see
+    Mask dirty = 0;          // and the disk below does not
+    Mask cleaning = 0;       // being written below
+    Mask loading = 0;        // being read from below
+    Mask lost = 0;           // acknowledged, and then the disk failed
+    std::uint8_t owner = 0;  // who dirtied it last: whose share it takes
+    // Who wrote each sector that is dirty or being cleaned: who is told when that fails.
+    std::array<std::uint8_t, kPageSectors> writers{};
+    std::uint32_t newer = kNone, older = kNone;              // by use
     std::uint32_t dirty_next = kNone, dirty_before = kNone;  // by age of the dirt
     [[nodiscard]] bool pinned() const { return (dirty | cleaning | loading | lost) != 0; }
   };
@@ -176,7 +182,8 @@ class Cache {
   struct Owner {
     wire::MacAddress initiator;
     std::uint32_t dirty_pages = 0;
-    bool owed = false;  // a failed write-behind of theirs has not been told yet
+    std::uint32_t sectors = 0;  // that they wrote and that are dirty or being cleaned
+    bool owed = false;          // a failed write-behind of theirs has not been told yet
     bool used = false;
   };
 
@@ -218,6 +225,7 @@ class Cache {
 
   // write-behind
   [[nodiscard]] std::uint8_t owner_of(const wire::MacAddress& initiator);
+  void dirty_by(Page& page, std::uint32_t first, std::uint32_t sectors, std::uint8_t owner);
   [[nodiscard]] std::uint32_t dirty_share() const;
   [[nodiscard]] bool has_room(std::uint32_t fresh, std::uint32_t kept) const;
   void pump();

@@ -50,6 +50,11 @@ class Bench {
   std::uint32_t write(std::uint64_t lba, std::uint32_t sectors, std::uint64_t value, int host = 0) {
     return ask(DiskOpKind::write, lba, sectors, host, value);
   }
+  std::uint32_t write_by(std::uint64_t lba, const wire::MacAddress& host) {
+    const std::uint32_t id = ask(DiskOpKind::write, lba, 1, 0, 3);
+    batch_.back().initiator = host;
+    return id;
+  }
   std::uint32_t flush(int host = 0) { return ask(DiskOpKind::flush, 0, 0, host, 0); }
   std::uint32_t ask(DiskOpKind kind, std::uint64_t lba, std::uint32_t sectors, int host,
                     std::uint64_t value) {
@@ -371,7 +376,7 @@ TEST(WriteBehind, WhatFailedIsToldToEverybodyItConcerns) {
   const auto lost = t.read(1, 1, 2);
   const auto fine = t.read(4, 1, 2);
   const auto flush = t.flush(2);
-  // Both owned a part of the page; who wrote it last is told by a failed write.
+  // Both wrote a part of it, and each is told by a failed write.
   const auto told = t.write(50, 1, 1, 1);
   const auto after = t.write(50, 1, 1, 1);
   t.go();
@@ -389,6 +394,90 @@ TEST(WriteBehind, WhatFailedIsToldToEverybodyItConcerns) {
   t.end_all();
   EXPECT_EQ(t.end_of(good), DiskStatus::ok);
   EXPECT_EQ(t.durable(3), 23U);
+}
+
+// Two initiators share a page: each is told of their own sectors, whoever wrote last.
+TEST(WriteBehind, EachWriterOfAPageIsTold) {
+  Bench t(behind());
+  t.write(0, 2, 5, 0);
+  t.write(2, 2, 7, 1);
+  t.go();
+  t.write_out();
+  t.end(0, DiskStatus::io_error);
+  const auto told_first = t.write(50, 1, 1, 0);
+  const auto told_second = t.write(58, 1, 1, 1);
+  const auto not_concerned = t.write(66, 1, 1, 2);
+  t.go();
+  EXPECT_EQ(t.end_of(told_first), DiskStatus::io_error);
+  EXPECT_EQ(t.end_of(told_second), DiskStatus::io_error);
+  EXPECT_EQ(t.end_of(not_concerned), DiskStatus::ok);
+}
+
+// A sector that was written over before it went below is its last writer's.
+TEST(WriteBehind, WhoWasWrittenOverIsOwedNothing) {
+  Bench t(behind());
+  t.write(0, 2, 5, 0);
+  t.go();
+  t.write(0, 2, 7, 1);
+  t.go();
+  t.write_out();
+  t.end(0, DiskStatus::io_error);
+  const auto first = t.write(50, 1, 1, 0);
+  const auto second = t.write(58, 1, 1, 1);
+  t.go();
+  EXPECT_EQ(t.end_of(first), DiskStatus::ok);
+  EXPECT_EQ(t.end_of(second), DiskStatus::io_error);
+}
+
+// While one of theirs is on its way below, its writer's place is not given to another.
+TEST(WriteBehind, AWriterKeepsTheirPlaceUntilTheirDataIsBelow) {
+  Bench t(behind());
+  t.write(0, 1, 5, 0);
+  t.go();
+  t.write_out();
+  t.write(80, 1, 1, 1);
+  t.write(160, 1, 1, 2);
+  t.go();
+  t.end(0, DiskStatus::io_error);
+  const auto told = t.write(50, 1, 1, 0);
+  t.go();
+  EXPECT_EQ(t.end_of(told), DiskStatus::io_error);
+}
+
+// More initiators than there are places: theirs is written through, and nobody waits for ever.
+TEST(WriteBehind, WhoFindsNoPlaceIsWrittenThrough) {
+  Bench t(behind(256));
+  for (std::uint64_t i = 0; i < 70; ++i) {
+    const auto id = t.write_by(i * 2, {{2, 0, 0, 1, 0, static_cast<std::uint8_t>(i)}});
+    t.go();
+    EXPECT_EQ(t.ended(id), i < 64) << i;
+  }
+  // Where somebody's data waits in memory, it goes below first.
+  const auto over = t.write_by(0, {{2, 0, 0, 1, 0, 99}});
+  t.go();
+  EXPECT_FALSE(t.ended(over));
+  t.end_all();
+  EXPECT_EQ(t.end_of(over), DiskStatus::ok);
+  t.write_out();
+  t.end_all();
+  EXPECT_TRUE(t.cache().idle());
+}
+
+// With as many operations below as may be, there is nothing to be called for at any time: a
+// deadline that has passed already would make the caller turn without an end.
+TEST(WriteBehind, ADiskThatIsFullIsWaitedForByItsOperations) {
+  CacheConfig config = behind();
+  config.flights_max = 1;
+  Bench t(config);
+  t.write(0, 1, 5);
+  t.go();
+  t.read(100, 1);
+  t.go();
+  ASSERT_EQ(t.below.size(), 1U);
+  t.timer(1'000'000'000);
+  EXPECT_TRUE(t.cache().next_deadline() > 1'000'000'000);
+  t.end_all();
+  EXPECT_TRUE(t.cache().idle());
 }
 
 TEST(WriteBehind, AFlushIsNotGoodWhenItsDirtFails) {
