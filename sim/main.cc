@@ -128,7 +128,9 @@ void add_watch(CLI::App* command, Options& options) {
 }
 
 CLI::Option* add_profile(CLI::App* command, Options& options) {
-  return command->add_option("--profile", options.profile, "plain, aoede, hostile or corrupt")
+  return command
+      ->add_option("--profile", options.profile,
+                   "plain, aoede, hostile, corrupt, library or cached")
       ->capture_default_str();
 }
 
@@ -137,8 +139,9 @@ CLI::App* add_bridge(CLI::App& app, sim::live::BridgeOptions& bridge) {
       app.add_subcommand("bridge", "the same verdicts on a live wire, between two real interfaces");
   command->add_option("--a", bridge.a, "the interface on the initiator's side")->required();
   command->add_option("--b", bridge.t, "the interface on the target's side")->required();
-  CLI::Option* profile = command->add_option("--profile", bridge.profile,
-                                             "plain, aoede, hostile, corrupt, or a file of rates");
+  CLI::Option* profile =
+      command->add_option("--profile", bridge.profile,
+                          "plain, aoede, hostile, corrupt, library, cached, or a file of rates");
   CLI::Option* seed =
       command->add_option("--seed", bridge.seed, "draws the verdicts")->check(kWholeNumber);
   profile->needs(seed);

@@ -131,6 +131,10 @@ enum class TagMode : std::uint8_t { none, increment_be, increment_le, random };
   X(read_only, 0)                                                                       \
   X(volatile_write_cache, 0)                                                            \
   X(synced_in_groups, 0) /* a write is durable, and done, with the sync of its group */ \
+  X(cache_pages, 0)      /* 4,096 bytes each, as with --direct; 0: none */              \
+  X(read_ahead_sectors, 64)                                                             \
+  X(write_behind_ns, 20'000'000) /* a written sector waits for neighbours so long */    \
+  X(cache_flights, 512)          /* operations that the cache has at the disk */        \
   X(behind_window_perform, 0)                                                           \
   X(reset_on_config_write, 0)                                                           \
   X(frozen, 0) /* what the network may not change: config 1, mask 2, reserve 4 */       \

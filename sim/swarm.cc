@@ -9,15 +9,17 @@
 namespace sim {
 namespace {
 
-// library is aoede with conformance/initiator in the place of the simulator's own initiators.
-enum class Profile : std::uint8_t { plain, aoede, hostile, corrupt, library };
+// library is aoede with conformance/initiator in the place of the simulator's own initiators,
+// cached is aoede with the target's cache between shell and disk.
+enum class Profile : std::uint8_t { plain, aoede, hostile, corrupt, library, cached };
 
-constexpr std::array<std::pair<std::string_view, Profile>, 5> kProfiles{{
+constexpr std::array<std::pair<std::string_view, Profile>, 6> kProfiles{{
     {"plain", Profile::plain},
     {"aoede", Profile::aoede},
     {"hostile", Profile::hostile},
     {"corrupt", Profile::corrupt},
     {"library", Profile::library},
+    {"cached", Profile::cached},
 }};
 
 constexpr std::uint64_t kRare = 3'000;
@@ -137,6 +139,19 @@ void draw_settings(Settings& settings, std::uint64_t seed) {
   settings.target_clock_offset_ns =
       static_cast<std::int64_t>(of("set.offset").below(1'000)) * kSecond;
   settings.tie = static_cast<std::int64_t>(of("set.tie").next() >> 33U);
+}
+
+// As a direct image: no groups. So few pages, operations and so little patience that their edges
+// are met.
+void draw_cache(Settings& settings, std::uint64_t seed) {
+  const auto of = [&](std::string_view name) { return Stream(seed, name, 0); };
+  settings.volatile_write_cache = of("set.cache-behind").below(3) == 0 ? 0 : 1;
+  settings.synced_in_groups = 0;
+  settings.cache_pages = std::int64_t{2} << of("set.cache-pages").below(5);
+  settings.read_ahead_sectors = std::int64_t{8} << of("set.cache-ahead").below(4);
+  settings.write_behind_ns = (kMillisecond / 4) << of("set.cache-delay").below(8);
+  settings.cache_flights =
+      of("set.cache-flights").below(3) == 0 ? std::int64_t{1} << of("set.cache-few").below(3) : 512;
 }
 
 void draw_host_events(Schedule& schedule, std::uint64_t seed) {
@@ -321,6 +336,9 @@ RandomRun make_random(std::uint64_t seed, std::string_view profile_name) {
   if (profile == Profile::hostile) {
     // Whose place in a full table a stranger took is more than the reference can follow yet.
     run.schedule.settings.initiators_max = 64;
+  }
+  if (profile == Profile::cached) {
+    draw_cache(run.schedule.settings, seed);
   }
   run.swarm = draw_swarm(seed, profile);
   // A corrupted list may lock everybody out, and whoever could undo it.

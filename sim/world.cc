@@ -62,6 +62,7 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
       disk_(settings_, queue_, tracer_, faults_),
       sectors_(static_cast<std::uint64_t>(settings_.sectors)),
       reference_(settings_, ethernet::Network::mac_of(kTargetHost), findings_),
+      storage_(static_cast<std::uint64_t>(settings_.sectors), findings_),
       known_stale_(static_cast<std::size_t>(settings_.sectors)) {
   using Keeps = checkers::SectorRegister::Keeps;
   sectors_.keep_for_crash(settings_.volatile_write_cache != 0 ? Keeps::until_flush
@@ -78,12 +79,15 @@ World::World(const Schedule& schedule, const std::optional<Swarm>& swarm)
     const std::vector<disk::Version>& known = known_stale_[lba];
     return std::find(known.begin(), known.end(), version) != known.end();
   };
+  const auto lost = [this](std::uint64_t lba, std::uint32_t sectors) {
+    return storage_.perhaps_lost(lba, sectors);
+  };
   for (std::size_t i = 0; i < schedule.initiators.size(); ++i) {
     const auto host = static_cast<std::uint32_t>(i + 1);
     const InitiatorSpec& spec = schedule.initiators[i];
-    const clients::Surroundings surroundings{settings_, queue_,      network_,
-                                             sectors_,  findings_,   tracer_,
-                                             coverage_, oldest_read, known_damage};
+    const clients::Surroundings surroundings{settings_,    queue_,  network_,  sectors_,
+                                             findings_,    tracer_, coverage_, oldest_read,
+                                             known_damage, lost};
     if (spec.kind == InitiatorKind::library) {
       initiators_.push_back(std::make_unique<clients::Library>(host, spec, surroundings));
     } else {
@@ -146,7 +150,13 @@ void World::dispatch(const Event& event) {
     case EventKind::disk_done: {
       const disk::Disk::Completion completion = disk_.complete(event.arg, now_);
       if (completion.current && shell_ != nullptr) {
-        judge_written(completion.lba, completion.written);
+        // With the cache in between a write stands where it can be read when the cache says so.
+        if (!cache_) {
+          judge_written(completion.lba, completion.written);
+        } else if (!completion.save) {
+          storage_.disk_ended(completion.kind, completion.first, completion.content,
+                              completion.done.status);
+        }
         auto& ended = completion.save ? target_store_.ended : target_disk_.ended;
         ended.push_back({completion.done.id, completion.done.status});
         run_target();
@@ -269,6 +279,9 @@ void World::crash(std::int64_t choice) {
   });
   stop_counting();
   shell_.reset();
+  cache_.reset();
+  cached_writes_.clear();
+  storage_.crash();
   target_disk_.ended.clear();
   target_store_.ended.clear();
   for (const ethernet::FrameId id : ring_) {
@@ -288,11 +301,22 @@ void World::start_target() {
                                 : settings_.synced_in_groups != 0
                                     ? WriteDurability::synced_in_groups
                                     : WriteDurability::as_written);
+  if (settings_.cache_pages > 0) {
+    target::cache::CacheConfig cache;
+    cache.sectors = static_cast<std::uint64_t>(settings_.sectors);
+    cache.write_behind = settings_.volatile_write_cache != 0;
+    cache.pages = static_cast<std::uint32_t>(settings_.cache_pages);
+    cache.read_ahead_sectors_max = static_cast<std::uint32_t>(settings_.read_ahead_sectors);
+    cache.flights_max = static_cast<std::uint32_t>(settings_.cache_flights);
+    cache.write_behind_delay_ns = settings_.write_behind_ns;
+    target::shell::Clock& clock = *this;
+    cache_.emplace(*commit_, clock, cache);
+  }
   shell_ = std::make_unique<target::shell::Shell>(
       engine_config(settings_, disk_.saved()), target::shell::Surroundings{.clock = *this,
                                                                            .intake = *this,
                                                                            .sender = *this,
-                                                                           .disk = *commit_,
+                                                                           .disk = target_disk(),
                                                                            .store = &target_store_,
                                                                            .witness = this});
   frame_handed_in_ = false;
@@ -414,6 +438,15 @@ void World::before(const target::engine::DiskDone& done) {
   reference_.set_time(done.now);
   if (done.id != target_store_.id) {
     reference_.disk_done(done.id, done.status);
+    if (cache_) {
+      storage_.ended(done.id, done.status);
+    }
+    if (const auto written = cached_writes_.find(done.id); written != cached_writes_.end()) {
+      if (done.status == target::engine::DiskStatus::ok) {
+        judge_written(written->second.lba, written->second.data);
+      }
+      cached_writes_.erase(written);
+    }
   } else {
     reference_.save_done(done.status);
   }
@@ -474,8 +507,14 @@ void World::judge_disk_op(const target::engine::DiskOp& op) {
     return;
   }
   const checkers::Reference::Admission admission = reference_.disk_started(op);
+  if (cache_) {
+    storage_.started(op);
+  }
   if (op.kind != DiskOpKind::write) {
     return;
+  }
+  if (cache_) {
+    cached_writes_[op.id] = {op.lba, {op.data.begin(), op.data.end()}};
   }
   for (std::uint32_t i = 0; i < op.sectors; ++i) {
     const std::uint64_t lba = op.lba + i;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "sim/checkers/findings.h"
 #include "sim/checkers/reference.h"
 #include "sim/checkers/sector_register.h"
+#include "sim/checkers/storage_promise.h"
 #include "sim/clients/initiator.h"
 #include "sim/clients/library.h"
 #include "sim/coverage.h"
@@ -21,6 +23,7 @@
 #include "sim/faults.h"
 #include "sim/schedule.h"
 #include "sim/trace.h"
+#include "target/cache/cached_disk.h"
 #include "target/shell/group_commit.h"
 #include "target/shell/shell.h"
 
@@ -110,6 +113,9 @@ class World final : private target::shell::Clock,
   [[nodiscard]] Nanoseconds target_clock(Nanoseconds now) const;
   [[nodiscard]] Nanoseconds world_time_of(Nanoseconds target_time) const;
 
+  target::shell::Disk& target_disk() {
+    return cache_ ? static_cast<target::shell::Disk&>(*cache_) : *commit_;
+  }
   void judge_disk_op(const target::engine::DiskOp& op);
   void judge_written(std::uint64_t first, std::span<const std::byte> data);
   void judge_stale(disk::Version version, std::uint64_t lba,
@@ -131,13 +137,21 @@ class World final : private target::shell::Clock,
   checkers::Findings findings_;
   checkers::SectorRegister sectors_;
   checkers::Reference reference_;
+  checkers::StoragePromise storage_;
   Coverage coverage_;
   std::vector<std::unique_ptr<clients::Client>> initiators_;
 
   TargetDisk target_disk_{*this};
   TargetStore target_store_{*this};
   std::optional<target::shell::GroupCommit> commit_;  // over target_disk_, as long as the shell
-  std::unique_ptr<target::shell::Shell> shell_;       // nullptr: the target is down
+  std::optional<target::cache::CachedDisk> cache_;    // over commit_, as long, where there is one
+  // Writes that the cache has, by the operation's id: what stands there once it says that it does.
+  struct CachedWrite {
+    std::uint64_t lba = 0;
+    std::vector<std::byte> data;
+  };
+  std::map<std::uint32_t, CachedWrite> cached_writes_;
+  std::unique_ptr<target::shell::Shell> shell_;  // nullptr: the target is down
   target::engine::Counters counters_;
   std::deque<ethernet::FrameId> ring_;
   bool frame_handed_in_ = false;

@@ -908,7 +908,10 @@ void Initiator::part_answered(std::size_t at, std::size_t part_at, const etherne
   part.timer = 0;
   if (std::all_of(active.parts.begin(), active.parts.end(),
                   [](const Part& each) { return each.done; })) {
-    if (active.failed && sweeping_) {
+    const bool lost = std::any_of(active.parts.begin(), active.parts.end(), [&](const Part& each) {
+      return world_.lost(each.lba, each.sectors);
+    });
+    if (active.failed && sweeping_ && !lost) {
       world_.findings.add(
           checkers::Severity::liveness, "liveness:refused",
           fmt::format("{}: #{} failed although everything has healed", spec_.name, active.op));

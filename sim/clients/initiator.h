@@ -32,6 +32,8 @@ struct Surroundings {
   std::function<checkers::Order()> oldest_read;
   // Whether damage in this sector was already found to be the protocol's.
   std::function<bool(std::uint64_t lba, disk::Version version)> known_damage;
+  // Whether the disk has lost some of these after they were acknowledged: then reads are to fail.
+  std::function<bool(std::uint64_t lba, std::uint32_t sectors)> lost;
 };
 
 // What the world asks of whatever uses the target.

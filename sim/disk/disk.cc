@@ -18,6 +18,25 @@ constexpr std::uint64_t kNew = 1;
 constexpr std::uint64_t kTornSector = 2;
 constexpr std::uint64_t kCrashChoices = 3;
 
+// The operation's bytes from the first on, wherever they lie.
+void bring_in(const target::engine::DiskOp& op, std::span<const std::byte> from) {
+  if (op.segments.empty()) {
+    std::copy(from.begin(), from.end(), op.data.begin());
+  }
+  for (const auto& segment : op.segments) {
+    const auto part = from.first(std::min(from.size(), segment.size()));
+    std::copy(part.begin(), part.end(), segment.begin());
+    from = from.subspan(part.size());
+  }
+}
+std::vector<std::byte> content_of(const target::engine::DiskOp& op) {
+  std::vector<std::byte> out(op.data.begin(), op.data.end());
+  for (const auto& segment : op.segments) {
+    out.insert(out.end(), segment.begin(), segment.end());
+  }
+  return out;
+}
+
 std::string_view kind_name(DiskOpKind kind) {
   switch (kind) {
     case DiskOpKind::read:
@@ -99,6 +118,13 @@ void Disk::start(const target::engine::DiskOp& op, Nanoseconds now) {
   if (op.kind == DiskOpKind::flush && !durable_.empty()) {
     begin_flush(flight);
   }
+  // Every other read has its data long before it tells: what is written meanwhile it does not see.
+  // Only with a cache can a read and a write of one sector be at the disk together.
+  if (op.kind == DiskOpKind::read && settings_.cache_pages > 0 && flight.index % 2 == 0) {
+    const auto from = visible_.begin() + static_cast<std::ptrdiff_t>(flight.op.lba * kSectorBytes);
+    flight.content.assign(from,
+                          from + static_cast<std::ptrdiff_t>(flight.op.sectors * kSectorBytes));
+  }
   const std::string text = tracer_.watched()
                                ? fmt::format("{} {}+{}", kind_name(op.kind), op.lba, op.sectors)
                                : std::string();
@@ -168,10 +194,17 @@ void Disk::transfer(const InFlight& flight) {
   const auto at = static_cast<std::ptrdiff_t>(op.lba * kSectorBytes);
   switch (op.kind) {
     case DiskOpKind::read:
-      std::copy_n(visible_.begin() + at, bytes, op.data.begin());
+      bring_in(op, flight.content.empty()
+                       ? std::span<const std::byte>(visible_).subspan(static_cast<std::size_t>(at),
+                                                                      bytes)
+                       : std::span<const std::byte>(flight.content).first(bytes));
       break;
     case DiskOpKind::write:
-      std::copy_n(op.data.begin(), bytes, visible_.begin() + at);
+      if (op.segments.empty()) {
+        std::copy_n(op.data.begin(), bytes, visible_.begin() + at);
+      } else {
+        std::copy_n(content_of(op).begin(), bytes, visible_.begin() + at);
+      }
       for (std::uint32_t i = 0; i < flight.transferred && !dirty_.empty(); ++i) {
         dirty_[op.lba + i] = 1;
       }
@@ -200,9 +233,18 @@ Disk::Completion Disk::complete(std::uint64_t arg, Nanoseconds now) {
     }
   } else {
     transfer(flight);
+    completion.kind = flight.op.kind;
+    completion.first = flight.op.lba;
     if (flight.op.kind == DiskOpKind::write) {
       completion.lba = flight.op.lba;
-      completion.written = flight.op.data.first(std::size_t{flight.transferred} * kSectorBytes);
+      const std::size_t bytes = std::size_t{flight.transferred} * kSectorBytes;
+      if (flight.op.segments.empty()) {
+        completion.content = flight.op.data;
+      } else {
+        gathered_ = content_of(flight.op);
+        completion.content = gathered_;
+      }
+      completion.written = completion.content.first(std::min(bytes, completion.content.size()));
     }
   }
   errors_ += flight.status == DiskStatus::ok ? 0 : 1;
@@ -217,6 +259,7 @@ Disk::Completion Disk::complete(std::uint64_t arg, Nanoseconds now) {
 }
 
 void Disk::crash_write(const InFlight& flight, std::int64_t choice, std::vector<char>& unfinished) {
+  const std::vector<std::byte> content = content_of(flight.op);
   for (std::uint32_t i = 0; i < flight.op.sectors; ++i) {
     const std::uint64_t lba = flight.op.lba + i;
     unfinished[lba] = 1;
@@ -228,7 +271,7 @@ void Disk::crash_write(const InFlight& flight, std::int64_t choice, std::vector<
                               : pick == kTornSector ? kSectorBytes / 2
                                                     : 0;
     torn_ += pick == kTornSector ? 1 : 0;
-    std::copy_n(flight.op.data.begin() + static_cast<std::ptrdiff_t>(i * kSectorBytes), bytes,
+    std::copy_n(content.begin() + static_cast<std::ptrdiff_t>(i * kSectorBytes), bytes,
                 visible_.begin() + static_cast<std::ptrdiff_t>(lba * kSectorBytes));
   }
 }

@@ -29,6 +29,9 @@ class Disk {
     target::engine::DiskDone done;
     bool current = false;  // false: of a life that a crash ended
     bool save = false;
+    target::engine::DiskOpKind kind{};
+    std::uint64_t first = 0;             // LBA of the operation
+    std::span<const std::byte> content;  // of a write, whatever became of it
     // What of a write stands on the disk now; the bytes are the engine's, as in DiskOp.
     std::uint64_t lba = 0;
     std::span<const std::byte> written;
@@ -61,7 +64,8 @@ class Disk {
     std::uint32_t transferred = 0;
     target::engine::DiskStatus status{};
     bool used = false;
-    // A flush: the sectors that had been written when it began, and what they held.
+    // A flush: the sectors that had been written when it began, and what they held. A read: what it
+    // brings, where that was settled when it began.
     std::vector<std::uint64_t> flushed{};
     std::vector<std::byte> content{};
   };
@@ -76,8 +80,9 @@ class Disk {
   Tracer& tracer_;
   Faults& faults_;
   std::vector<std::byte> visible_;
-  std::vector<std::byte> durable_;  // only where a write is not durable when it has ended
-  std::vector<char> dirty_;         // by LBA: written since the last flush began
+  std::vector<std::byte> durable_;   // only where a write is not durable when it has ended
+  std::vector<char> dirty_;          // by LBA: written since the last flush began
+  std::vector<std::byte> gathered_;  // of the completion that was told last
   std::vector<InFlight> flights_;
   std::vector<std::size_t> free_;
   std::uint32_t next_index_ = 0;
