@@ -31,6 +31,7 @@ void add_replay(CLI::App& app, int& result);
 void add_diff(CLI::App& app, int& result);
 void add_history(CLI::App& app, int& result);
 void add_extract(CLI::App& app, int& result);
+void add_anonymise(CLI::App& app, int& result);
 
 // --only, which every command has.
 void add_only(CLI::App& command, std::vector<std::string>& only);

@@ -32,8 +32,8 @@ int main_of(int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("aoe-pcap {}", aoe_version()));
   app.require_subcommand(1);
   int result = kExitGood;
-  for (const auto add :
-       {add_info, add_judge, add_reconstruct, add_replay, add_diff, add_history, add_extract}) {
+  for (const auto add : {add_info, add_judge, add_reconstruct, add_replay, add_diff, add_history,
+                         add_extract, add_anonymise}) {
     add(app, result);
   }
   try {
