@@ -60,7 +60,10 @@ void SectorRegister::write_done(Version version, std::uint64_t lba, std::uint32_
         value.done = std::min(value.done, now);
         // The acknowledgement was on its way when a crash took what it acknowledged.
         gone = value.gone;
-        value.superseded = gone ? std::min(value.superseded, now) : value.superseded;
+        if (gone && value.superseded == kNever) {
+          value.superseded = now;
+          value.superseded_by_loss = true;
+        }
       }
     }
     if (gone) {
@@ -108,6 +111,12 @@ void SectorRegister::reached(Version version, std::uint64_t lba) {
     if (value.version == version) {
       value.applied = true;
       value.gone = false;
+      // Its repetition was on its way already when the acknowledgement of what a crash had taken
+      // came.
+      if (value.superseded_by_loss) {
+        value.superseded = kNever;
+        value.superseded_by_loss = false;
+      }
       return;
     }
   }

@@ -83,9 +83,10 @@ class SectorRegister {
     Order done = kNever;
     Order superseded = kNever;  // when a write that was asked for after this was done, was done
     bool durably_superseded = false;
-    bool applied = false;      // it stands on the disk, or stood there
-    bool gone = false;         // a crash took it
-    std::uint64_t digest = 0;  // of a torn sector
+    bool applied = false;             // it stands on the disk, or stood there
+    bool gone = false;                // a crash took it
+    bool superseded_by_loss = false;  // only because it was gone when it was acknowledged
+    std::uint64_t digest = 0;         // of a torn sector
   };
   struct Sector {
     std::vector<Value> values;
