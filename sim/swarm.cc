@@ -115,7 +115,9 @@ void draw_settings(Settings& settings, std::uint64_t seed) {
   settings.mtu = draw_mtu(mtu);
   settings.pad_to_60 = one_in("set.pad", 4) ? 0 : 1;
   Stream buffers = of("set.buffers");
-  settings.buffer_count = buffers.below(8) == 0 ? static_cast<std::int64_t>(buffers.between(1, 3))
+  // At least two, as aoe-target takes it: with a single slot what is repeated in step never gets
+  // through.
+  settings.buffer_count = buffers.below(8) == 0 ? static_cast<std::int64_t>(buffers.between(2, 3))
                                                 : std::int64_t{4} << buffers.below(5);
   settings.wake_ns = one_in("set.wake", 4) ? 300'000 : 2'000;
   settings.queue_bytes = one_in("set.queue", 4) ? 10'000 : 65'536;

@@ -638,6 +638,7 @@ void Initiator::on_identify(BytesView frame, int64_t now_ns) {
     ++counters_.malformed;  // asked again when its time is up
     return;
   }
+  says_ready_ = (status & ata::status_drdy) != 0;
   const BytesView words = frame.subspan(at::ata_data, kSectorBytes);
   constexpr uint16_t flushes = 1U << 12 | 1U << 13, lba48 = 1U << 10, write_cache = 1U << 5;
   device_.lba48 = (observer::identify_word(words, 83) & lba48) != 0;
@@ -778,7 +779,12 @@ void Initiator::answer(uint32_t index, BytesView frame, BytesView argument, int6
   constexpr size_t error_at = 1, status_at = 3;
   const bool refused = field_of(frame, F::flag_error) != 0;
   const bool failed = (argument[status_at] & (ata::status_err | ata::status_df)) != 0;
-  if (!refused && !failed && kind == Kind::read && !take_read(slot, frame, now_ns)) {
+  // Done is what a target that is ready says: a frame that was cut and filled up with zeros says
+  // status 0. Where even identify came without DRDY, the target has no other word for it.
+  constexpr uint8_t busy = 0x80;
+  const bool sound = (argument[status_at] & (busy | ata::status_drq)) == 0 &&
+                     (!says_ready_ || (argument[status_at] & ata::status_drdy) != 0);
+  if (!refused && !failed && (!sound || (kind == Kind::read && !take_read(slot, frame, now_ns)))) {
     malformed(index);
     return;
   }

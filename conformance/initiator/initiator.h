@@ -304,6 +304,7 @@ class Initiator {
 
   uint32_t next_serial_ = 0;
   int64_t verified_ns_ = 0;  // the session was last seen alive
+  bool says_ready_ = false;  // the target's status has DRDY: it came with identify
   bool silence_ = false;     // many repetitions unanswered: the next answer raises a doubt
   bool cache_lost_ = false;  // acknowledged writes were not flushed when the target restarted
   uint64_t writes_done_ = 0;

@@ -408,6 +408,40 @@ TEST(Initiator, ShortDataIsNoAnswerAndInTheEndAnError) {
   EXPECT_EQ(wire.done[0].result, Result::malformed);
 }
 
+// A reply that was cut and filled up with zeros on its way says status 0 where "ready" should
+// stand.
+TEST(Initiator, AWriteIsNotDoneByAReplyThatIsNotReady) {
+  for (const uint8_t status : {0x00, 0x80, 0x48}) {
+    TestWire wire(config_with(""), model_with());
+    ASSERT_TRUE(wire.until_ready());
+    unsigned spoiled = 0;
+    wire.on_way_back = [&](Bytes& f) {
+      f[27] = spoiled++ == 0 ? status : f[27];
+      return true;
+    };
+    wire.submit(Kind::write, 8, 1);
+    ASSERT_TRUE(wire.until_done(1, 60 * kSec));
+    EXPECT_EQ(wire.done[0].result, Result::done);
+    EXPECT_EQ(spoiled, 2U) << "asked again";
+    EXPECT_EQ(wire.initiator.counters().malformed, 1U);
+  }
+}
+
+// A target that never says "ready" has no other word for success.
+TEST(Initiator, ATargetThatNeverSaysReadyIsServedAllTheSame) {
+  TestWire wire(config_with(""), model_with());
+  wire.on_way_back = [&](Bytes& f) {
+    if (get(f, F::command) == observer::command::ata) {
+      f[27] = static_cast<uint8_t>(f[27] & ~0x40U);
+    }
+    return true;
+  };
+  ASSERT_TRUE(wire.until_ready());
+  wire.submit(Kind::write, 8, 1);
+  ASSERT_TRUE(wire.until_done(1, 60 * kSec));
+  EXPECT_EQ(wire.done[0].result, Result::done);
+}
+
 TEST(Initiator, WhatIsNotFromTheTargetIsNotBelieved) {
   TestWire wire(config_with(""), model_with());
   ASSERT_TRUE(wire.until_ready());
