@@ -96,6 +96,7 @@ struct Options {
   std::string repeat_as;
   std::string retry_failed;
   size_t repeat = 1;
+  std::optional<uint64_t> shuffle;
   double time_limit_s = 0;
   bool dry_run = false;
   bool deviants = false;
@@ -192,6 +193,10 @@ void add_run(CLI::App& app, Options& o) {
   app.add_option("--repeat", o.repeat,
                  "Run every case so often; one that is not the same each time is named")
       ->check(CLI::Range(1, 1000));
+  app.add_option("--shuffle", o.shuffle,
+                 "Run the cases in another order, the same for the same seed: none may depend on "
+                 "what ran before it")
+      ->type_name("SEED");
   app.add_option("--time-limit", o.time_limit_s,
                  "Begin no case later than this; what did not run is named, and the exit code is 4")
       ->type_name("SECONDS")
@@ -436,6 +441,9 @@ int run(Options& o, const std::string& command) {
       config.cases.insert(config.cases.end(), once.begin(), once.end());
     }
   }
+  if (o.shuffle) {
+    shuffle(config.cases, *o.shuffle);
+  }
   config.time_limit_ns = static_cast<int64_t>(o.time_limit_s * links::kNsPerSecond);
   std::unique_ptr<control::ProcessControl> process;
   if (!o.target_buffers.empty() && o.target_command.empty()) {
@@ -506,6 +514,10 @@ int run(Options& o, const std::string& command) {
   }
   if (!other_ways.empty()) {
     report.notes.push_back(other_ways);
+  }
+  if (o.shuffle) {
+    report.notes.push_back(
+        fmt::format("the order of the cases is that of --shuffle {}", *o.shuffle));
   }
   report.version = aoe_version();
   report.command = command;

@@ -152,6 +152,7 @@ def judge(wire, build, folder, against="aoe-target", cases=(), seed=1, image_byt
         command = [build / "bin" / "aoe-conformance", "run", "--link", f"af_packet:{here}", "--shelf", 1, "--slot", 1]
         command += ["--target-interface", there, "--target-image", image, "--allow", "all"]
         command += ["--target-command", target_command(against, build, state), "--report-json", folder / "report.json"]
+        command += ["--undo-file", folder / "undo"]
         for pattern in cases:
             command += ["--case", pattern]
         with Program([*command, *words]) as running:

@@ -257,6 +257,32 @@ TEST(Run, ATargetThatCanBeUnderstoodIsJudgedToTheEnd) {
   }
 }
 
+TEST(Run, AnotherOrderIsTheSameForTheSameSeedAndLosesNoCase) {
+  std::vector<const Case*> cases = select(Registry::all(), {});
+  const std::vector<const Case*> usual = cases;
+  shuffle(cases, 7);
+  std::vector<const Case*> again = usual;
+  shuffle(again, 7);
+  EXPECT_EQ(cases, again);
+  EXPECT_NE(cases, usual);
+  EXPECT_TRUE(std::is_permutation(cases.begin(), cases.end(), usual.begin()));
+}
+
+// No case rests on what ran before it: in any order the model passes.
+TEST(Run, TheModelPassesInAnyOrder) {
+  for (const uint64_t seed : {1U, 2U}) {
+    ModelLink link;
+    RunConfig config = config_of({}, kAll);
+    shuffle(config.cases, seed);
+    const Report report = run_suite(link, config);
+    for (const CaseResult& c : report.cases) {
+      EXPECT_TRUE(c.verdict == Verdict::pass || c.verdict == Verdict::info ||
+                  c.verdict == Verdict::skip)
+          << "seed " << seed << ", " << c.id << ": " << c.reason;
+    }
+  }
+}
+
 TEST(Run, AnExportThatTakesNoWritesHasOneReason) {
   ModelLink link(
       {}, deviants::spoils("read-only", "", [](const Bytes& q, ModelTarget&, const Forward& f) {

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <numeric>
+#include <random>
 
 namespace conformance {
 
@@ -172,6 +173,14 @@ std::vector<const Case*> select(const Registry& registry, const Selection& selec
         "the selection is empty: each pattern matches something, but no case all of them");
   }
   return out;
+}
+
+// By hand, for std::shuffle's order is each library's own.
+void shuffle(std::vector<const Case*>& cases, uint64_t seed) {
+  std::mt19937_64 draw(seed);
+  for (size_t left = cases.size(); left > 1; --left) {
+    std::swap(cases[left - 1], cases[draw() % left]);
+  }
 }
 
 }  // namespace conformance

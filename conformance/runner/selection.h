@@ -30,6 +30,9 @@ class UsageError : public std::runtime_error {
 // In the registry's order. Throws UsageError.
 std::vector<const Case*> select(const Registry& registry, const Selection& selection);
 
+// Another order, the same for the same seed on every machine.
+void shuffle(std::vector<const Case*>& cases, uint64_t seed);
+
 bool glob_matches(const std::string& glob, const std::string& text);
 // The (at most three) candidates that look most like `text`.
 std::vector<std::string> nearest(const std::string& text,
