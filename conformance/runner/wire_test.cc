@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "conformance/control/model_control.h"
 #include "conformance/deviants/lossy_link.h"
@@ -313,22 +314,36 @@ TEST(Deviants, AreStillFoundBehindALossyWire) {
   RecordProperty("found", fmt::format("{} of {}", found, asked));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Wires, EachWire,
-    testing::Values(
-        NamedWire{"clean", {}, 1.0}, NamedWire{"clean_576", {}, 1.0, 576},
-        NamedWire{"drop_0_1", dropping(0.001), 0.97}, NamedWire{"drop_1", dropping(0.01), 0.95},
-        NamedWire{"drop_2", dropping(0.02), 0.9}, NamedWire{"drop_5", dropping(0.05), 0.8},
-        NamedWire{"duplicate_0_1", duplicating(0.001), 0.97},
-        NamedWire{"duplicate_1", duplicating(0.01), 0.95},
-        NamedWire{"duplicate_5", duplicating(0.05), 0.8}, NamedWire{"delay_50", delaying(50), 0.8},
-        NamedWire{"delay_200", delaying(200), 0.8}, NamedWire{"reorder", reordering(), 0.8},
-        NamedWire{"all_at_once", everything_at_once(), 0.8},
-        NamedWire{"replies_twice", doubled_replies(), 0.9},
-        NamedWire{"late_second_port", two_ports(), 0.95},
-        NamedWire{"narrow_to_target", narrow_out(), 0.5, 9000},
-        NamedWire{"narrow_from_target", narrow_in(), 0.5, 9000}, NamedWire{"cut_2s", cut(), 0.95}),
-    [](const auto& wire) { return std::string(wire.param.name); });
+// Where memory is checked, those that differ in kind.
+std::vector<NamedWire> wires() {
+  std::vector<NamedWire> all = {NamedWire{"clean", {}, 1.0},
+                                NamedWire{"clean_576", {}, 1.0, 576},
+                                NamedWire{"drop_0_1", dropping(0.001), 0.97},
+                                NamedWire{"drop_1", dropping(0.01), 0.95},
+                                NamedWire{"drop_2", dropping(0.02), 0.9},
+                                NamedWire{"drop_5", dropping(0.05), 0.8},
+                                NamedWire{"duplicate_0_1", duplicating(0.001), 0.97},
+                                NamedWire{"duplicate_1", duplicating(0.01), 0.95},
+                                NamedWire{"duplicate_5", duplicating(0.05), 0.8},
+                                NamedWire{"delay_50", delaying(50), 0.8},
+                                NamedWire{"delay_200", delaying(200), 0.8},
+                                NamedWire{"reorder", reordering(), 0.8},
+                                NamedWire{"all_at_once", everything_at_once(), 0.8},
+                                NamedWire{"replies_twice", doubled_replies(), 0.9},
+                                NamedWire{"late_second_port", two_ports(), 0.95},
+                                NamedWire{"narrow_to_target", narrow_out(), 0.5, 9000},
+                                NamedWire{"narrow_from_target", narrow_in(), 0.5, 9000},
+                                NamedWire{"cut_2s", cut(), 0.95}};
+  if (kSeeds == 1) {
+    const std::set<std::string> kinds = {"clean",       "drop_5",        "duplicate_5",
+                                         "all_at_once", "replies_twice", "cut_2s"};
+    std::erase_if(all, [&](const NamedWire& wire) { return kinds.count(wire.name) == 0; });
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Wires, EachWire, testing::ValuesIn(wires()),
+                         [](const auto& wire) { return std::string(wire.param.name); });
 
 }  // namespace
 }  // namespace conformance
