@@ -19,6 +19,7 @@
 #include "conformance/control/process_control.h"
 #include "conformance/deviant_matrix.h"
 #include "conformance/dry_run.h"
+#include "conformance/initiator_command.h"
 #include "conformance/links/observer_link.h"
 #include "conformance/links/port_watch.h"
 #include "conformance/listing.h"
@@ -666,6 +667,7 @@ int dispatch(int argc, char** argv) {
   list_app->add_flag("--markdown", o.markdown, "As docs/cases.md");
   list_app->add_flag("--deviants", o.deviants, "The deviations that --deviant knows, instead");
   const ReportCommands report_commands(app, aoe_version());
+  const InitiatorCommand initiator_command(app, aoe_version(), [] { return g_signals > 0; });
   CLI::App* show_app = app.add_subcommand("show", "One case: clauses, needs, what it fails on");
   show_app->add_option("case", o.show, "Its id")->required();
   CLI::App* clauses_app =
@@ -746,6 +748,11 @@ int dispatch(int argc, char** argv) {
   }
   if (restore_app->parsed()) {
     return restore(o);
+  }
+  if (initiator_command.chosen()) {
+    prepare_last_words({});
+    take_signals();
+    return initiator_command.run();
   }
   if (report_commands.chosen()) {
     return report_commands.run();

@@ -151,8 +151,8 @@ bool SectorRegister::judge_read(const disk::Stamp& found, std::uint64_t lba, Ord
       continue;
     }
     // It has been seen, so it has happened: what was done before it was asked for is gone. What was
-    // already superseded when it was seen proves nothing, nor does what a crash took while the answer
-    // was on its way.
+    // already superseded when it was seen proves nothing, nor does what a crash took while the
+    // answer was on its way.
     if (value.superseded == kNever && !value.gone) {
       const Order happened = value.asked;
       for (Value& other : sector.values) {

@@ -89,8 +89,9 @@ void Library::sweep(bool everything, Nanoseconds now) {
 }
 
 void Library::receive(const ethernet::Frame& frame, Nanoseconds now) {
-  // Cut, and filled up with zeros to the length that was expected: without crc8x4 nobody can see it,
-  // and whose operations ended by it cannot be told from here. A frame check stops it, as a wire's.
+  // Cut, and filled up with zeros to the length that was expected: without crc8x4 nobody can see
+  // it, and whose operations ended by it cannot be told from here. A frame check stops it, as a
+  // wire's.
   if (frame.tainted) {
     return;
   }
