@@ -203,6 +203,20 @@ def test_what_the_capture_itself_lost_is_told(aoe_pcap, tmp_path, where):
     assert b"lost 12 frames itself" in aoe_pcap("info", path).stderr
 
 
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_capture_that_lost_frames_is_not_complete_whoever_says_so(aoe_pcap, tmp_path, lost):
+    """The twin that lost nothing is held to the claim."""
+    out = [SECTION, interface_block()]
+    for seconds, nanos, frame in frames_of(PROJECT / "pcaps" / "truth" / "violations" / "ata-lost-write.pcap"):
+        out.append(packet_block(0, seconds, nanos, frame))
+    out.append(block(5, struct.pack("<III", 0, 0, 0) + option(5, struct.pack("<Q", lost))))
+    path = tmp_path / "claimed.pcapng"
+    path.write_bytes(b"".join(out))
+    done = aoe_pcap("judge", path, "--complete")
+    assert done.returncode == (0 if lost else 1), done.stdout + done.stderr
+    assert (b"it is judged without --complete" in done.stderr) == (lost > 0)
+
+
 def test_standard_input_is_a_file_too(aoe_pcap):
     told = aoe_pcap("info", "-", input=PLAIN.read_bytes())
     assert told.returncode == 0, told.stderr

@@ -185,6 +185,26 @@ def test_a_case_of_all_kinds_of_bytes_cannot_end_the_script(aoe_conformance, bad
 # -- matrix, diff, baseline
 
 
+@pytest.mark.parametrize("width", [1400, 400])
+def test_a_row_for_each_clause_at_a_click_and_nothing_beside_the_window(browser, aoe_conformance, good, bad, tmp_path, width):
+    page = tmp_path / "matrix.html"
+    assert run([aoe_conformance, "matrix", good / "report.json", bad / "report.json", "-o", page]).returncode == 0
+    open_page(browser, page, width=width)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    families = len(browser.find_elements("css selector", "tbody.family"))
+    browser.find_element("id", "rows").click()
+    groups = browser.find_elements("css selector", "tbody.family button")
+    assert len(groups) > families
+    assert "CFG-SET (" in " ".join(group.text for group in groups)
+    assert not browser.find_elements("css selector", "td.id"), "closed at first"
+    next(group for group in groups if group.text.startswith("CFG-SET (")).click()
+    shown = [cell.text.split()[0] for cell in browser.find_elements("css selector", "td.id")]
+    assert "config.set.refuses-when-present" in shown
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    browser.find_element("id", "rows").click()
+    assert len(browser.find_elements("css selector", "tbody.family")) == families
+
+
 def test_the_matrix_shows_where_runs_differ(browser, aoe_conformance, good, bad, tmp_path):
     page = tmp_path / "matrix.html"
     done = run([aoe_conformance, "matrix", good / "report.json", bad / "report.json", "-o", page])

@@ -255,7 +255,7 @@ BAD = {
     "twice the same": (["--b", "{a}"], "a bridge needs two interfaces"),
     "loopback": (["--b", "lo"], "lo is no Ethernet interface"),
     "down": (["--b", "{down}"], "is down: ip link set"),
-    "no such profile": (["--profile", "wild", "--seed", 1], '"wild" is no profile (plain, aoede, hostile, corrupt, library)'),
+    "no such profile": (["--profile", "wild", "--seed", 1], '"wild" is no profile (plain, aoede, hostile, corrupt, library, cached)'),
     "a kind that is none": (["--profile", "{rates}", "--seed", 1], 'line 2: "drip" is no kind of fault'),
     "no verdicts at all": ([], "--replay"),
     "a profile without a seed": (["--profile", "plain"], "--seed"),

@@ -92,6 +92,16 @@ class Follower {
   std::vector<std::uint64_t> seen_;  // by group
 };
 
+// Frames that a file says are missing in it.
+std::uint64_t lost_by(const CaptureSpec& capture) {
+  std::string error;
+  const auto reader = CaptureReader::open(capture, error);
+  CapturedFrame frame;
+  while (reader != nullptr && reader->next(frame)) {
+  }
+  return reader == nullptr ? 0 : reader->drops().dropped;
+}
+
 int judge(const JudgeOptions& options) {
   if (options.list) {
     for (const RuleFacts& facts : all_rules()) {
@@ -124,7 +134,17 @@ int judge(const JudgeOptions& options) {
   output::try_destinations({options.output}, {options.file});
   auto tracker = std::make_unique<Tracker>();
   if (options.complete) {
-    tracker->claim_complete();
+    // A file that says itself that frames are missing takes the claim away. Of a stream, and on a
+    // live interface, it is known too late: it is told at the end.
+    const std::uint64_t missing = capture->live || options.file == "-" ? 0 : lost_by(*capture);
+    if (missing == 0) {
+      tracker->claim_complete();
+    } else {
+      fmt::print(
+          stderr,
+          "aoe-pcap: {} says that it lost {} frames itself: it is judged without --complete\n",
+          capture->path, missing);
+    }
   }
   auto judge = std::make_unique<Judge>(*tracker, options.examples);
   tracker->add_observer(judge.get());

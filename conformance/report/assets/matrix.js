@@ -1,7 +1,11 @@
-// Several runs side by side: a column each, a row for each case; families fold.
+// Several runs side by side: a column each, a row for each case; groups fold: families of cases, or, at a
+// click, clauses, each of which is one row until it is opened.
 const {runs, cases} = data;
 const chosen = new Set();
-const closed = new Set();
+const flipped = new Set();  // groups that are not as they are at first
+let byClause = false;
+const isOpen = (group) => flipped.has(group) === byClause;
+const number = (n) => n.toLocaleString("en");
 const SHOWS = {
   differs: (c) => new Set(c.verdicts.map((v) => v ?? "none")).size > 1,
   fails: (c) => c.verdicts.some((v) => v === "fail" || v === "error" || v === "inconclusive"),
@@ -12,8 +16,8 @@ const LABELS = {differs: "runs differ", fails: "somebody fails", changed: "last 
 for (const r of runs) {
   const strip = el("div", {class: "strip", "aria-hidden": "true"});
   for (const v of VERDICTS) if (r.summary[v]) strip.append(el("span", {class: "v-" + v, style: `flex:${r.summary[v]}`, title: `${r.summary[v]} ${v}`}));
-  byId("runs").append(el("div", {class: "run"}, el("b", {}, r.label), el("small", {}, r.target), el("small", {}, `${r.started}, MTU ${r.mtu}, suite ${r.version}`),
-    strip, el("span", {}, VERDICTS.filter((v) => r.summary[v]).map((v) => `${r.summary[v]} ${v}`).join(", "))));
+  byId("runs").append(el("div", {class: "run"}, el("b", {}, r.label), el("small", {}, r.target), el("small", {}, `${r.started.replace("T", " ").replace(/\.\d+Z$/, " UTC")}, MTU ${number(r.mtu)}, suite ${r.version}`),
+    strip, el("span", {}, VERDICTS.filter((v) => r.summary[v]).map((v) => `${number(r.summary[v])} ${v}`).join(", "))));
 }
 
 function fits(c) {
@@ -33,30 +37,35 @@ function cell(c, i) {
 
 function draw() {
   const table = el("table", {class: "matrix"}, el("thead", {}, el("tr", {}, el("th", {scope: "col"}, "case"), ...runs.map((r) => el("th", {scope: "col"}, r.label)))));
-  const families = new Map();
+  const groups = new Map();
   let shown = 0;
   for (const c of cases.filter(fits)) {
     ++shown;
-    if (!families.has(familyOf(c.id))) families.set(familyOf(c.id), []);
-    families.get(familyOf(c.id)).push(c);
+    for (const group of byClause ? c.clauses : [familyOf(c.id)]) {
+      if (!groups.has(group)) groups.set(group, []);
+      groups.get(group).push(c);
+    }
   }
-  for (const [family, list] of families) {
+  const order = byClause ? [...groups.keys()].sort() : [...groups.keys()];
+  for (const group of order) {
+    const list = groups.get(group);
     const sums = runs.map((r, i) => {
-      const bad = list.filter((c) => ["fail", "error", "inconclusive"].includes(c.verdicts[i])).length;
-      const good = list.filter((c) => ["pass", "info", "warn"].includes(c.verdicts[i])).length;
-      return el("th", {}, bad ? badge("fail") : good ? badge("pass") : badge("skip"), ` ${good}/${list.length}`);
+      const of = (...words) => list.filter((c) => words.includes(c.verdicts[i]));
+      const bad = of("fail", "error", "inconclusive"), good = of("pass", "info", "warn");
+      const word = ["fail", "error", "inconclusive"].find((v) => of(v).length) ?? (good.length ? (of("warn").length ? "warn" : "pass") : "skip");
+      return el("th", {title: bad.map((c) => c.id).join("\n") || null}, badge(word), ` ${good.length}/${list.length}`);
     });
-    const flip = () => { if (closed.has(family)) closed.delete(family); else closed.add(family); draw(); };
+    const flip = () => { if (flipped.has(group)) flipped.delete(group); else flipped.add(group); draw(); };
     const head = el("tbody", {class: "family"}, el("tr", {}, el("th", {scope: "rowgroup"},
-      el("button", {type: "button", "aria-expanded": String(!closed.has(family)), "data-family": family, onclick: flip}, `${family} (${list.length})`)), ...sums));
+      el("button", {type: "button", "aria-expanded": String(isOpen(group)), "data-family": group, onclick: flip}, `${group} (${list.length})`)), ...sums));
     const body = el("tbody");
-    if (!closed.has(family)) for (const c of list) {
-      body.append(el("tr", {id: c.id}, el("td", {class: "id"}, c.id, el("small", {}, `${c.level} ${c.clauses.join(" ")}`)), ...runs.map((r, i) => cell(c, i))));
+    if (isOpen(group)) for (const c of list) {
+      body.append(el("tr", {id: byClause ? null : c.id}, el("td", {class: "id"}, c.id, el("small", {}, `${c.level} ${c.clauses.join(" ")}`)), ...runs.map((r, i) => cell(c, i))));
     }
     table.append(head, body);
   }
   byId("cases").replaceChildren(el("div", {class: "scroll"}, table));
-  byId("shown").textContent = `${shown} of ${cases.length} cases`;
+  byId("shown").textContent = `${number(shown)} of ${number(cases.length)} cases${byClause ? `, ${number(groups.size)} clauses` : ""}`;
 }
 
 toggles(byId("filters"), Object.keys(SHOWS), (n) => [LABELS[n]], chosen, draw);
@@ -64,6 +73,13 @@ for (const b of byId("filters").children) b.setAttribute("aria-pressed", "false"
 byId("filters").addEventListener("click", () => {
   for (const b of byId("filters").children) b.setAttribute("aria-pressed", String(chosen.has(b.dataset.filter)));
 });
+const rows = el("button", {type: "button", id: "rows", "aria-pressed": "false", onclick: () => {
+  byClause = !byClause;
+  flipped.clear();
+  rows.setAttribute("aria-pressed", String(byClause));
+  draw();
+}}, "a row for each clause");
+byId("filters").after(rows);
 byId("search").addEventListener("input", draw);
 byId("foot").textContent = `aoe-conformance ${data.version}`;
 draw();
