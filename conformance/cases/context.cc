@@ -997,13 +997,13 @@ const Bytes& Context::plant(Initiator& from) {
   return planted_;
 }
 
-std::optional<Bytes> Context::restart_target(End end) {
+std::optional<Bytes> Context::restart_target(End end, control::State state) {
   if (!can_restart()) {
     throw CaseEnd(Verdict::skip, "needs --target-command: the suite cannot restart this target");
   }
   inbox_.clear();
   end == End::crash ? shared_.control->crash() : shared_.control->stop();
-  shared_.control->start(control::State::kept);
+  shared_.control->start(state);
   return await_target(scaled(kStartWaitNs));
 }
 

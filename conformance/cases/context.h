@@ -272,7 +272,8 @@ class Context {
   // Restarts the target (Need::target_command), by asking it to end or, for a crash, by killing it.
   // Its announcement, when one came before it answered.
   enum class End { orderly, crash };
-  std::optional<Bytes> restart_target(End end = End::orderly);
+  std::optional<Bytes> restart_target(End end = End::orderly,
+                                      control::State state = control::State::kept);
   bool can_restart() const { return shared_.control->restarts(); }
   // Its process is known to have ended.
   bool target_ended() const { return !shared_.control->fate().empty(); }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <string_view>
 
@@ -279,11 +280,24 @@ size_t Ledger::unanswered() const {
   }));
 }
 
+// Of all that was asked as often as what went unanswered: whatever was asked once and was answered
+// says nothing about a question that eight frames did not get an answer to.
 double Ledger::chance_of_silence() const {
   const double lost = loss();
+  const auto tries = [](const Question& q) {
+    return q.settled ? std::max(q.sent, q.attempts) : 1U;
+  };
+  unsigned least = UINT_MAX;
+  for (const auto& [key, q] : page_) {
+    if (q.settled ? q.received == 0 : q.received < q.sent) {
+      least = std::min<unsigned>(least, tries(q));
+    }
+  }
   double expected = 0;
   for (const auto& [key, q] : page_) {
-    expected += q.settled ? std::pow(lost, std::max(q.sent, q.attempts)) : lost * q.sent;
+    if (tries(q) >= least) {
+      expected += q.settled ? std::pow(lost, tries(q)) : lost * q.sent;
+    }
   }
   return 1 - std::exp(-expected);
 }

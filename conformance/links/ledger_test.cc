@@ -242,7 +242,17 @@ TEST_F(LedgerTest, TheChanceOfSilenceGrowsWithWhatTheLinkLoses) {
   ask(firmly);
   ask(firmly);
   ledger.settle(firmly, 3);
-  EXPECT_GT(once, 10 * ledger.chance_of_silence());
+  const double alone = ledger.chance_of_silence();
+  EXPECT_GT(once, 10 * alone);
+  // What was asked once and answered makes it no likelier.
+  for (uint32_t tag = 2000; tag < 2100; ++tag) {
+    const Bytes q = question(tag);
+    ask(q);
+    come(answer(q));
+  }
+  EXPECT_DOUBLE_EQ(ledger.chance_of_silence(), alone);
+  ask(question(3000));  // but one that was asked once and was not
+  EXPECT_GT(ledger.chance_of_silence(), once);
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ constexpr size_t kAskers = 3;  // those that cases ask from, but for a few
 // A link that was cut, or a target that paused, is waited for.
 constexpr int64_t kReturnWaitNs = 10 * links::kNsPerSecond;
 constexpr int64_t kPutRightNs = 30 * links::kNsPerSecond;
+// A target that can be restarted is not begged for long: that helps for sure.
+constexpr int64_t kPutRightBeforeRestartNs = 2 * links::kNsPerSecond;
 
 Mac witness_mac(Context& t) {
   Mac mac = t.prober_mac();
@@ -87,6 +89,14 @@ std::vector<Initiator*> Footing::shut_out() {
   return out;
 }
 
+std::string Footing::tell(const std::vector<Initiator*>& shut_out) {
+  std::string out;
+  for (const Initiator* who : shut_out) {
+    out += (out.empty() ? "" : ", ") + observer::to_string(who->mac());
+  }
+  return out;
+}
+
 // Whoever of our addresses is served: asked together, for they may be many, and most are not. Those
 // whom a reservation refuses only where nobody is served: they may still edit.
 std::vector<Mac> Footing::admitted(const std::vector<Mac>& addresses) {
@@ -127,10 +137,14 @@ bool Footing::put_right_unseen() {
   }
   addresses.push_back(t_.prober_mac());
   addresses.insert(addresses.end(), listed.begin(), listed.end());
-  const int64_t until_ns = t_.now_ns() + t_.scaled(kPutRightNs);
+  const bool restarts = config_.target->restarts();
+  const int64_t until_ns =
+      t_.now_ns() + t_.scaled(restarts ? kPutRightBeforeRestartNs : kPutRightNs);
+  anybody_ = false;
   constexpr int surveys = 4;
   for (int survey = 0; survey < surveys; ++survey) {
     for (const Mac& mac : admitted(addresses)) {
+      anybody_ = true;
       if (has_ended() || t_.now_ns() > until_ns) {
         return false;
       }
@@ -205,7 +219,13 @@ Footing::State Footing::look(CaseResult& result, bool changes, bool lists, bool 
     // Where lists are edited at all, a late copy of an edit of an earlier case may shut us out now.
     const bool edited = lists || config_.allowed.count("lockout") != 0;
     const bool shut = edited && !has_ended() && put_right_unseen();
-    if (!shut && !await_return()) {
+    // Who answers somebody is not dead, whoever else is shut out.
+    const bool lives = edited && anybody_ && !has_ended();
+    what_ = !shut && lives ? tell(shut_out()) : "";
+    if (!what_.empty()) {
+      return State::locked_out;
+    }
+    if (!shut && !lives && !await_return()) {
       return has_ended() ? State::ended : State::silent;
     }
     lapsed_ = lapsed_ || (shut && !lists);
@@ -230,10 +250,7 @@ Footing::State Footing::look(CaseResult& result, bool changes, bool lists, bool 
     }
     return State::sound;
   }
-  what_.clear();
-  for (const Initiator* who : shut_out()) {
-    what_ += (what_.empty() ? "" : ", ") + observer::to_string(who->mac());
-  }
+  what_ = tell(shut_out());
   return what_.empty() ? State::sound : State::locked_out;
 }
 

@@ -47,6 +47,7 @@ class Footing {
   bool has_ended() const;
   // The addresses that were served before the first case and are not now.
   std::vector<Initiator*> shut_out();
+  static std::string tell(const std::vector<Initiator*>& shut_out);
   State look(CaseResult& result, bool changes, bool lists, bool everybody);
   std::vector<Initiator*> askers();
   std::vector<Mac> admitted(const std::vector<Mac>& addresses);
@@ -62,6 +63,7 @@ class Footing {
   std::set<Mac> served_;
   std::vector<Bytes> suspects_;
   bool lapsed_ = false;
+  bool anybody_ = false;  // while lists were put right, somebody was served
   std::string what_;
 };
 

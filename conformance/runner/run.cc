@@ -427,7 +427,13 @@ class Run {
             "{} locked the suite's own addresses out ({}), and that could not "
             "be put right",
             id, footing_.what());
-        return revive(next_ + 1);
+        if (const std::string what = last_death_; revive(next_ + 1)) {
+          if (!context_.ledger().counts().interfered()) {  // by a late copy of an edit, perhaps
+            note_lockout(what);
+          }
+          return true;
+        }
+        return false;
     }
     return true;
   }
@@ -617,6 +623,16 @@ class Run {
     putting_back_.push_back(std::move(f));
   }
 
+  // Only a restart let the suite in again: whoever cannot restart the target has lost it.
+  void note_lockout(const std::string& what) {
+    Finding f;
+    f.verdict = Verdict::warn;
+    f.headline = what + " but by a restart";
+    f.expected = "requests that undo what the case changed are served";
+    f.got = f.headline;
+    putting_back_.push_back(std::move(f));
+  }
+
   // It was only read, by every host that looks at a disk: no case asked for that, and it is told.
   void died_of_learning() {
     const std::string fate = config_.target->fate();
@@ -641,19 +657,27 @@ class Run {
     last_death_ = "the target died while it was only looked at: it " + fate;
   }
 
-  // `next`: the case that would come now.
+  // `next`: the case that would come now. Where what the target kept shuts us out again, its state
+  // is emptied.
   bool revive(size_t next) {
     if (config_.target->restarts()) {
-      try {
-        context_.begin_case({}, Level::must);
-        context_.restart_target(Context::End::crash);
-        CaseResult unused;
-        if (footing_.regain(unused) == Footing::State::sound) {
-          return true;
+      for (const control::State state : {control::State::kept, control::State::fresh}) {
+        try {
+          context_.begin_case({}, Level::must);
+          context_.restart_target(Context::End::crash, state);
+          CaseResult unused;
+          if (footing_.regain(unused) == Footing::State::sound) {
+            return true;
+          }
+        } catch (const CaseEnd&) {
+          if (state == control::State::fresh) {
+            last_death_ += ", and does not come back";
+          }
+          continue;
         }
-        last_death_ += ", and a restart does not help";
-      } catch (const CaseEnd&) {
-        last_death_ += ", and does not come back";
+        if (state == control::State::fresh) {
+          last_death_ += ", and a restart does not help";
+        }
       }
     }
     report_.trouble = last_death_;
