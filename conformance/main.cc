@@ -523,14 +523,13 @@ int run(Options& o, const std::string& command) {
   report.version = aoe_version();
   report.command = command;
   report::merge_repetitions(report);
-  outcome->hold(report);
-  report.exit_code = exit_code(report, also_red);
   if (watched) {
     const links::Verdicts observed = links::against_target(*watched);
     std::cerr << observed.text;
-    report.exit_code =
-        report.exit_code == exit_good && observed.failed ? exit_failed : report.exit_code;
+    add_observed(report, observed.broken);
   }
+  outcome->hold(report);
+  report.exit_code = exit_code(report, also_red);
   outcome->tell(report, config.capture_dir);
   return report.exit_code;
 }

@@ -92,8 +92,10 @@ Verdicts against_target(ObserverLink& link) {
     }
     (o.verdict == observer::Verdict::fail ? fails : warns) += 1;
     out.text += "observer: " + to_string(o) + "\n";
+    if (o.verdict == observer::Verdict::fail) {
+      out.broken.emplace(o.clause, fmt::format("frame {}: {}", o.frame, o.text));
+    }
   }
-  out.failed = fails != 0;
   out.text +=
       fmt::format("observer: {} frames watched, {} said against the target\n", link.frames(),
                   fails + warns == 0 ? std::string("nothing")

@@ -3,6 +3,7 @@
 // nothing is held back or changed. Owns a follower and a judge; the wire is the link's inside it.
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -58,7 +59,7 @@ std::string to_string(const Observation& observation);
 // up.
 struct Verdicts {
   std::string text;
-  bool failed = false;
+  std::map<std::string, std::string> broken;  // clause: the first failure under it
 };
 Verdicts against_target(ObserverLink& link);
 

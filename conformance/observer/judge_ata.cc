@@ -212,10 +212,14 @@ void Judge::judge_reply_ata(const AoeFrame& frame, const Request& request, std::
   if (reads) {
     const std::uint32_t needed = kAtaDataOffset + request.sectors * kSectorBytes;
     if (frame.wire_length < needed) {
-      note(Rule::reply_short, Certainty::proven, frame, session, [&frame, &request, needed] {
-        return fmt::format("{}: {} bytes, {} are needed", request_text(request), frame.wire_length,
-                           needed);
-      });
+      // Whether a read with the W flag brings its data is the target's choice (ATA-W).
+      const bool says_write = (request.head[0] & kAtaWriteFlag) != 0;
+      note(Rule::reply_short, says_write ? Certainty::doubtful : Certainty::proven, frame, session,
+           [&frame, &request, needed, says_write] {
+             return fmt::format("{}{}: {} bytes, {} are needed", request_text(request),
+                                says_write ? " whose W flag says that it writes" : "",
+                                frame.wire_length, needed);
+           });
       return;
     }
     judge_crc(frame, request, session);

@@ -731,6 +731,21 @@ TEST(Judge, DoesNotTakeTheLateAnswerToACopyForARefusalOfWhatCameUnderItsTag) {
   }
 }
 
+// Where flag and command disagree, no data is as good an answer as the data.
+TEST(Judge, LetsAReadThatSaysItWritesBringNothing) {
+  for (const bool says_write : {false, true}) {
+    const Verdicts verdicts = judge(
+        [says_write](Scene& s) {
+          Bytes asked = read_request(kAlice, 1, 0);
+          asked[24] |= says_write ? kAtaWriteFlag : 0;
+          s.add(asked).add(write_reply(kAlice, 1, 0));
+        },
+        Claim::complete);
+    ASSERT_EQ(verdicts.counts.count(Rule::reply_short), 1U) << verdicts.first;
+    EXPECT_EQ(verdicts.worst.at(Rule::reply_short), says_write ? Verdict::info : Verdict::fail);
+  }
+}
+
 TEST(Judge, AcceptsEitherValueWhileAWriteIsInFlight) {
   for (const char seen : {'a', 'b'}) {
     const Verdicts verdicts = judge([seen](Scene& s) {

@@ -22,7 +22,7 @@ namespace {
 bool may_be_known(const std::string& id) {
   return Registry::all().find(id) != nullptr || id == "run.target-left-as-found" ||
          id == "run.putting-back" || id == "run.learning" || id == "run.answered-once" ||
-         id == "run.target-answers";
+         id == "run.target-answers" || id.rfind("run.observed.", 0) == 0;
 }
 
 // '*' stands for any text.

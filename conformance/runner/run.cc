@@ -864,6 +864,35 @@ Report run_suite(links::Link& link, const RunConfig& config) {
   return Run(link, config).run();
 }
 
+void add_observed(Report& report, const std::map<std::string, std::string>& broken) {
+  std::set<std::string> told;
+  for (const CaseResult& c : report.cases) {
+    for (const Finding& f : c.findings) {
+      if (f.verdict == Verdict::fail || f.verdict == Verdict::warn) {
+        told.insert(f.clause);
+      }
+    }
+  }
+  for (const auto& [clause, text] : broken) {
+    if (told.count(clause) != 0) {
+      continue;
+    }
+    Finding f;
+    f.clause = clause;
+    f.headline = "seen on the link, and no case failed for it";
+    f.expected = "nothing that breaks the clause, whatever a case asks for";
+    f.got = text;
+    CaseResult c;
+    c.id = "run.observed." + clause;
+    c.clauses = {clause};
+    c.verdict = Verdict::fail;
+    c.reason = f.headline + ": " + text;
+    c.started_ns = report.started_ns;
+    c.findings.push_back(std::move(f));
+    report.cases.push_back(std::move(c));
+  }
+}
+
 int exit_code(const Report& report, const std::set<Verdict>& fail_on) {
   const auto n = report.counts();
   size_t known_failures = 0;

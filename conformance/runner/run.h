@@ -56,6 +56,9 @@ enum ExitCode : int {
 report::Report run_suite(links::Link& link, const RunConfig& config);
 
 // `fail_on`: verdicts beyond `fail` that make the run red.
+// What the observer on the link saw broken (clause: in words) and no case failed or warned for: a
+// failed run.observed.CLAUSE each, which a baseline may know.
+void add_observed(report::Report& report, const std::map<std::string, std::string>& broken);
 int exit_code(const report::Report& report, const std::set<Verdict>& fail_on);
 
 }  // namespace conformance

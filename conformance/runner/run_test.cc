@@ -547,6 +547,32 @@ TEST(Baseline, KnownFailuresAreGoodAndEverythingElseIsASurprise) {
   const Report known = hold(all);
   EXPECT_THAT(known.baseline_surprises, testing::IsEmpty());
   EXPECT_EQ(exit_code(known, {}), exit_good);
+  // What the observer saw is known with the case that fails for it; what no case says is one more.
+  Report watched = some_report();
+  std::map<std::string, std::string> broken = {{"HDR-E", "frame 12: E 0, error 6"}};
+  for (const CaseResult& c : watched.cases) {
+    for (const Finding& f : c.findings) {
+      if (f.verdict == Verdict::fail) {
+        broken.emplace(f.clause, "frame 1: so it is");
+      }
+    }
+  }
+  ASSERT_GT(broken.size(), 1U);
+  add_observed(watched, broken);
+  ASSERT_EQ(watched.cases.size(), some_report().cases.size() + 1);
+  EXPECT_EQ(watched.cases.back().id, "run.observed.HDR-E");
+  EXPECT_THAT(report::to_text(watched), testing::HasSubstr("frame 12: E 0, error 6"));
+  const auto rows = [&](const std::string& toml) {
+    std::ofstream(path) << toml;
+    return report::read_baseline(path);
+  };
+  Report unknown = watched;
+  report::hold_against(rows(all), unknown);
+  EXPECT_EQ(exit_code(unknown, {}), exit_failed);
+  report::hold_against(rows(all + "[[known]]\ncase = \"run.observed.HDR-E\"\nverdict = \"fail\"\n"
+                                  "reason = \"so it is\"\n"),
+                       watched);
+  EXPECT_EQ(exit_code(watched, {}), exit_good);
   // What a run says of itself may stand there; what nobody says may not.
   EXPECT_EQ(exit_code(hold(all + "[[known]]\ncase = \"run.putting-back\"\nverdict = \"fail\"\n"
                                  "reason = \"so it is\"\n"),

@@ -28,11 +28,9 @@ int run_conformance(std::uint16_t mtu, const std::vector<std::string>& cases, bo
   conformance::links::ObserverLink watched(engine, true);
   conformance::report::Report report = conformance::run_suite(watched, config);
   report.command = "aoe-sim conformance";
-  report.exit_code = conformance::exit_code(report, {});
   const conformance::links::Verdicts observed = conformance::links::against_target(watched);
-  if (report.exit_code == 0 && observed.failed) {
-    report.exit_code = conformance::exit_failed;
-  }
+  conformance::add_observed(report, observed.broken);
+  report.exit_code = conformance::exit_code(report, {});
   fmt::print("{}", conformance::report::to_text(
                        report, {.colour = false,
                                 .detail = verbose ? conformance::report::Detail::full
