@@ -334,8 +334,7 @@ void Reference::ata_in(const View& view, Owed owed) {
     const std::uint32_t tag = here.mode == Mode::be ? owed.tag : __builtin_bswap32(owed.tag);
     const std::uint32_t ahead = tag - here.highest;
     if (ahead >= kReadsMoveFrom && ahead < kSerialHalf) {
-      here.highest = tag;
-      here.performed.clear();
+      move_window(here, owed.address, tag);
     }
   }
   if (!here.coalesced) {
@@ -377,8 +376,8 @@ bool Reference::answered_by_window(Session& here, Owed& owed) {
     return true;
   }
   const bool in_flight = std::any_of(owed_.begin(), owed_.end(), [&](const Owed& other) {
-    return other.windowed && other.address == owed.address && other.tag == owed.tag &&
-           other.epoch == owed.epoch &&
+    return other.windowed && !other.fell_out && other.address == owed.address &&
+           other.tag == owed.tag && other.epoch == owed.epoch &&
            (other.state == State::waiting || other.state == State::started);
   });
   if (in_flight) {
@@ -396,6 +395,18 @@ void Reference::begin_window(Session& here) {
   ++here.epoch;
 }
 
+void Reference::move_window(Session& here, MacAddress address, std::uint32_t highest) {
+  const auto outside = [&](std::uint32_t tag) { return highest - tag >= kWindowTags; };
+  here.highest = highest;
+  std::erase_if(here.performed, outside);
+  for (Owed& each : owed_) {
+    if (each.windowed && each.address == address && each.epoch == here.epoch &&
+        outside(here.mode == Mode::le ? __builtin_bswap32(each.tag) : each.tag)) {
+      each.fell_out = true;
+    }
+  }
+}
+
 void Reference::enter_window(Session& here, Owed& owed) {
   if (!here.counts()) {
     return;
@@ -406,10 +417,8 @@ void Reference::enter_window(Session& here, Owed& owed) {
     begin_window(here);  // AoEde's way: it begins again here
   }
   if (here.empty || ahead) {
-    here.highest = tag;
     here.empty = false;
-    std::erase_if(here.performed,
-                  [&](std::uint32_t old) { return here.highest - old >= kWindowTags; });
+    move_window(here, owed.address, tag);
   }
   owed.windowed = true;
   owed.epoch = here.epoch;

@@ -88,10 +88,11 @@ class Reference {
     bool identify = false;
     Text argument;  // of an ATA request: its registers; else what the reply holds
     bool ata = false;
-    bool windowed = false;               // to be remembered when it is done
-    bool crc = false;                    // of the reply to a read
-    bool joins = false;                  // coalesced_write_reply was active
-    std::uint64_t chain = 0;             // of a coalesced read: replies leave in order
+    bool windowed = false;    // to be remembered when it is done
+    bool fell_out = false;    // of the window, which moved on: a write under its tag is a new one
+    bool crc = false;         // of the reply to a read
+    bool joins = false;       // coalesced_write_reply was active
+    std::uint64_t chain = 0;  // of a coalesced read: replies leave in order
     Nanoseconds not_before = INT64_MIN;  // the end of a pause
     std::uint64_t arrival = 0;
   };
@@ -134,6 +135,7 @@ class Reference {
   bool answered_by_window(Session& here, Owed& owed);
   void execute(Session& here, Owed owed, std::size_t payload);
   void enter_window(Session& here, Owed& owed);
+  void move_window(Session& here, MacAddress address, std::uint32_t highest);
   void begin_window(Session& here);
   void reset_session(const MacAddress& address);
   [[nodiscard]] bool masked(const MacAddress& address) const;
