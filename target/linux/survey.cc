@@ -13,6 +13,7 @@
 #include <map>
 #include <utility>
 
+#include "target/engine/ata_device.h"
 #include "target/engine/lists.h"
 #include "target/linux/image.h"
 #include "target/linux/interface.h"
@@ -56,6 +57,22 @@ bool reads_without_waiting(const std::string& path) {
   return !fd.valid() || calls.read_cached(fd.get(), {&piece, 1}, 0) != -EOPNOTSUPP;
 }
 
+// What its requests and its memory come to, in the words of docs/tuning.md.
+std::string image_fact(const ExportOptions& one) {
+  const bool behind = one.direct && one.durability == Durability::flush && !one.read_only;
+  std::string memory = "the page cache";
+  if (one.direct && one.cache_bytes == 0) {
+    memory = "no cache";
+  } else if (one.direct) {
+    memory = fmt::format("{} MiB of memory for read-ahead{}", one.cache_bytes >> 20,
+                         behind ? " and write-behind" : "");
+  }
+  const char* promise = one.read_only                         ? "read-only"
+                        : one.durability == Durability::flush ? "a write is durable at a flush"
+                                                              : "an answered write is durable";
+  return fmt::format("{}: {}: {}, {}", one.where, one.file, memory, promise);
+}
+
 void survey_image(const ExportOptions& one, Survey& result) {
   try {
     const auto size = measure_image(one.file, one.read_only);
@@ -64,6 +81,7 @@ void survey_image(const ExportOptions& one, Survey& result) {
           fmt::format("{}: {}: the last {} bytes are no whole sector of 512 and are not exported",
                       one.where, one.file, size.rest_bytes));
     }
+    result.facts.push_back(image_fact(one));
     if (!one.direct && !reads_without_waiting(one.file)) {
       result.facts.push_back(
           fmt::format("{}: {}: its file system cannot read without waiting: threads do every read",
@@ -113,7 +131,13 @@ std::uint64_t survey_interfaces(const ExportOptions& one, Survey& result) {
           "{}: interface {} has an MTU of {}: AoE needs {} to {}: ip link set {} mtu 1500",
           one.where, name, facts->mtu, kMtuMin, kMtuMax, name));
     } else {
-      ring_bytes += ring_layout(facts->mtu, one.buffer_count).bytes();
+      const auto bytes = ring_layout(facts->mtu, one.buffer_count).bytes();
+      ring_bytes += bytes;
+      const auto sectors = engine::sectors_max(static_cast<std::uint16_t>(facts->mtu), false);
+      result.facts.push_back(fmt::format(
+          "{}: interface {}: MTU {}, {} sector{} a request, {} slots, {} KiB of locked memory",
+          one.where, name, facts->mtu, sectors, sectors == 1 ? "" : "s", one.buffer_count,
+          bytes >> 10));
       if (!facts->up) {
         result.warnings.push_back(
             fmt::format("{}: interface {} is down: ip link set {} up", one.where, name, name));

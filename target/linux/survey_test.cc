@@ -40,6 +40,32 @@ TEST_F(SurveyTest, FindsNothingWhereNothingIsWrong) {
   EXPECT_THAT(found.warnings, IsEmpty());
 }
 
+TEST_F(SurveyTest, TellsWhatIsChosenAndWhatItTakes) {
+  one().buffer_count = 256;
+  testing::ip("link set tgt0 mtu 9000");
+  EXPECT_THAT(survey(options_).facts,
+              ::testing::Contains(HasSubstr("tgt0: MTU 9000, 17 sectors a request, 256 slots, ")));
+  const auto said = [&](bool direct, Durability durability, std::uint64_t cache_bytes) {
+    one().direct = direct;
+    one().durability = durability;
+    one().cache_bytes = cache_bytes;
+    return survey(options_).facts.front();
+  };
+  constexpr std::uint64_t cache = std::uint64_t{48} << 20;
+  EXPECT_THAT(said(false, Durability::write, cache),
+              HasSubstr("the page cache, an answered write is durable"));
+  EXPECT_THAT(said(true, Durability::write, cache),
+              HasSubstr("48 MiB of memory for read-ahead, an answered"));
+  EXPECT_THAT(
+      said(true, Durability::flush, cache),
+      HasSubstr("48 MiB of memory for read-ahead and write-behind, a write is durable at a flush"));
+  EXPECT_THAT(said(true, Durability::flush, 0),
+              HasSubstr("no cache, a write is durable at a flush"));
+  one().read_only = true;
+  EXPECT_THAT(said(true, Durability::flush, cache),
+              HasSubstr("48 MiB of memory for read-ahead, read-only"));
+}
+
 TEST_F(SurveyTest, NamesTheInterfacesThatExist) {
   one().interfaces = {"eth7"};
   EXPECT_THAT(survey(options_).problems,
