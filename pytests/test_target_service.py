@@ -98,6 +98,8 @@ def test_a_disk_that_hangs_takes_its_own_export_only(two_exports, start, disk, w
     disk.go_on()
     assert hung.host.await_tag(bytes(request)[20:24])
     assert hung.read(3) == b"h" * 512
+    # The thread that had the loop was in the write: another one has it since.
+    assert json_of(two_exports, start)["disk"]["lasted"] == (1 if what == "write" else 0)
     assert two_exports.end() == 0, two_exports.said()
 
 
@@ -137,20 +139,29 @@ def packet_sockets():
     return len(pathlib.Path("/proc/net/packet").read_text().splitlines()) - 1
 
 
-def test_sigterm_ends_within_a_bound_and_a_second_one_at_once(two_exports, start, disk):
+def hold(asking, what):
+    """A request that the kernel does not end while the disk hangs: with a write, in the thread that had the loop."""
+    if what == "read":
+        asking.host.send(asking.ata_frame(aoe.READ_EXT, lba=77, count=1))
+    else:
+        asking.host.send(asking.ata_frame(aoe.WRITE_EXT, lba=77, count=1, data=b"n" * 512))
+
+
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_sigterm_ends_within_a_bound_and_a_second_one_at_once(two_exports, start, disk, what):
     hung, other = start.initiator(slot=1), start.initiator(slot=2)
     other.write(5, b"d" * 512)
     before = packet_sockets()
     disk.hang()
-    hung.host.send(hung.ata_frame(aoe.READ_EXT, lba=77, count=1))
-    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds the read")
+    hold(hung, what)
+    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds it")
     two_exports.kill(signal.SIGTERM)
     wait_until(lambda: "ending on signal" in two_exports.errors(), what="the first signal")
     began = time.monotonic()
     two_exports.kill(signal.SIGTERM)
     wait_until(lambda: packet_sockets() <= before - 4, what="the address is released")
     assert time.monotonic() - began < SERVICE_SECONDS
-    wait_until(lambda: "has held a read at sector 77" in two_exports.errors(), what="the name of what is held")
+    wait_until(lambda: f"has held a {what} at sector 77" in two_exports.errors(), what="the name of what is held")
     assert str(disk.image) in two_exports.errors()
     disk.go_on()
     assert two_exports.wait() == 1
@@ -160,14 +171,15 @@ def json_of(target, start):
     return ask_control(target.control, "counters")["exports"][0]
 
 
-def test_sigterm_alone_answers_the_others_and_ends(two_exports, start, disk):
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_sigterm_alone_answers_the_others_and_ends(two_exports, start, disk, what):
     hung, other = start.initiator(slot=1), start.initiator(slot=2)
     other.write(5, b"d" * 512)
     disk.hang()
-    hung.host.send(hung.ata_frame(aoe.READ_EXT, lba=77, count=1))
-    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds the read")
+    hold(hung, what)
+    wait_until(lambda: json_of(two_exports, start)["disk"]["outstanding"] == 1, what="the kernel holds it")
     two_exports.kill(signal.SIGTERM)
-    wait_until(lambda: "has held a read at sector 77" in two_exports.errors(), seconds=12, what="gives up")
+    wait_until(lambda: f"has held a {what} at sector 77" in two_exports.errors(), seconds=12, what="gives up")
     disk.go_on()
     assert two_exports.wait() == 1
     assert start.image.read_bytes()[5 * 512 : 6 * 512] == b"d" * 512

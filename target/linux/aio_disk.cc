@@ -40,13 +40,14 @@ int AioCalls::sync_data(int fd) {
 }
 
 AioDisk::AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max,
-                 AioCalls& calls)
+                 AioCalls& calls, Handover* loop)
     : image_fd_(image_fd),
       image_name_(std::move(image_name)),
       calls_(calls),
       event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       operations_(operations_max + 1),
-      events_(kEventsPerCall) {
+      events_(kEventsPerCall),
+      loan_(loop) {
   if (!event_fd_.valid()) {
     throw StartError(fmt::format("{}: cannot make an eventfd: {}: raise the limit of open files",
                                  image_name_, errno_text(errno)));
@@ -145,14 +146,57 @@ void AioDisk::start(std::span<const engine::DiskOp> operations) {
   }
   start_threads();
   const engine::Nanoseconds now = monotonic_now();
-  const std::lock_guard lock(mutex_);
   for (const auto& wanted : operations) {
     Operation& operation = take_free();
     prepare(operation, wanted);
     times_.started(wanted, now);
-    waiting_.push_back(&operation.control);
+    here_.push_back(&operation.control);
   }
+  // A flush that the kernel does not do by itself waits for the disk, and does not just submit.
+  const bool waits = !fdsync_works_ && std::any_of(operations.begin(), operations.end(),
+                                                   [](const engine::DiskOp& one) {
+                                                     return one.kind == engine::DiskOpKind::flush;
+                                                   });
+  if (waits || !loan_.possible(now)) {
+    leave_to_thread(here_);
+  }
+}
+
+void AioDisk::leave_to_thread(std::vector<iocb*>& prepared) {
+  const std::lock_guard lock(mutex_);
+  waiting_.insert(waiting_.end(), prepared.begin(), prepared.end());
+  prepared.clear();
   filled_.notify_one();
+}
+
+Turn AioDisk::carry_out_here() {
+  if (here_.empty()) {
+    return Turn::idle;
+  }
+  if (!loan_.possible(monotonic_now())) {
+    leave_to_thread(here_);
+    return Turn::idle;
+  }
+  in_hand_.swap(here_);
+  const bool kept = loan_.use([this] {
+    const int result = calls_.submit(context_, in_hand_);
+    if (result > 0) {
+      submitted_ += static_cast<std::uint64_t>(result);
+      in_hand_.erase(in_hand_.begin(), in_hand_.begin() + result);
+    }
+  });
+  // What the kernel refuses, or has no room for, takes time to be dealt with.
+  if (!in_hand_.empty()) {
+    leave_to_thread(in_hand_);
+  }
+  return kept ? Turn::idle : Turn::another;
+}
+
+void AioDisk::leave_to_threads() {
+  loan_.end();
+  if (!here_.empty()) {
+    leave_to_thread(here_);
+  }
 }
 
 // The thread's whole life.
@@ -209,6 +253,7 @@ DiskCounters AioDisk::counters() const {
   DiskCounters counters = counters_;
   counters.submitted = submitted_;
   counters.submit_retries = submit_retries_;
+  counters.lasted = loan_.lasted();
   return counters;
 }
 

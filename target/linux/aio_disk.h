@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "target/linux/fd.h"
+#include "target/linux/handover.h"
 #include "target/linux/image_disk.h"
 
 namespace target::linux_shell {
@@ -35,8 +36,10 @@ class AioCalls {
 
 class AioDisk final : public ImageDisk {
  public:
-  // image_fd is borrowed. operations_max: how many may be outstanding at once. Throws StartError.
-  AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max, AioCalls& calls);
+  // image_fd is borrowed. operations_max: how many may be outstanding at once. loop: as
+  // WorkerDisk's. Throws StartError.
+  AioDisk(int image_fd, std::string image_name, std::uint32_t operations_max, AioCalls& calls,
+          Handover* loop = nullptr);
   ~AioDisk() override;
   AioDisk(const AioDisk&) = delete;
   AioDisk& operator=(const AioDisk&) = delete;
@@ -46,6 +49,8 @@ class AioDisk final : public ImageDisk {
 
   [[nodiscard]] int event_fd() const override { return event_fd_.get(); }
   void start_threads() override;
+  [[nodiscard]] Turn carry_out_here() override;
+  void leave_to_threads() override;
   [[nodiscard]] std::size_t outstanding() const override { return times_.count(); }
   [[nodiscard]] DiskCounters counters() const override;
   [[nodiscard]] std::optional<HeldOperation> oldest() const override { return times_.oldest(); }
@@ -67,6 +72,7 @@ class AioDisk final : public ImageDisk {
   Operation& take_free();
   void submit_all();
   void submit(std::vector<iocb*>& batch);
+  void leave_to_thread(std::vector<iocb*>& prepared);
   void refuse(iocb* control, std::int64_t result);
 
   int image_fd_;
@@ -80,6 +86,10 @@ class AioDisk final : public ImageDisk {
   std::vector<io_event> events_;
   StartTimes times_;
   DiskCounters counters_;
+  Loan loan_;
+  // As WorkerDisk's: for the loop to submit itself, and what it has in hand.
+  std::vector<iocb*> here_;
+  std::vector<iocb*> in_hand_;
 
   // Shared with the thread that submits.
   std::mutex mutex_;

@@ -11,7 +11,10 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include "target/linux/test_files.h"
 
@@ -124,6 +127,45 @@ TEST_F(AioDiskTest, WritesReadsAndFlushes) {
     EXPECT_EQ(bytes[4 * 512 - 1], std::byte{0xA7});
     EXPECT_EQ(bytes[4 * 512], std::byte{13});
   }
+}
+
+// Where the loop can be lent it submits by itself; what the kernel does not take at once is the
+// thread's.
+TEST_F(AioDiskTest, TheLoopSubmitsItselfWhatTheKernelTakes) {
+  std::optional<Handover> handover;
+  handover.emplace([&] {
+    while (!handover->may_lend()) {
+      std::this_thread::yield();
+    }
+    const AlignedBuffer buffer(1);
+    disk_->start({{operation(1, DiskOpKind::read, 1, buffer)}});
+    EXPECT_TRUE(calls_.sizes.empty()) << "not with the loop on the stack";
+    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    EXPECT_EQ(calls_.sizes, (std::vector<std::size_t>{1}));
+    EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
+
+    calls_.script = {1, -EAGAIN, -EINVAL};
+    disk_->start(
+        {{operation(1, DiskOpKind::read, 1, buffer), operation(2, DiskOpKind::read, 2, buffer),
+          operation(3, DiskOpKind::read, 3, buffer)}});
+    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    std::map<std::uint32_t, DiskStatus> done;
+    for (const auto& one : wait_all()) {
+      done.emplace(one.id, one.status);
+    }
+    EXPECT_EQ(done, (std::map<std::uint32_t, DiskStatus>{
+                        {1, DiskStatus::ok}, {2, DiskStatus::io_error}, {3, DiskStatus::ok}}));
+
+    disk_->start({{operation(1, DiskOpKind::read, 1, buffer)}});
+    disk_->leave_to_threads();
+    EXPECT_EQ(wait_all().at(0).status, DiskStatus::ok);
+    return true;
+  });
+  open();
+  disk_ = std::make_unique<AioDisk>(fd_.get(), path_, kDepth, calls_, &*handover);
+  calls_.sizes.clear();
+  handover->start_thread();
+  handover->run();
 }
 
 TEST_F(AioDiskTest, OneOutboxIsOneSystemCall) {

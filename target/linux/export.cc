@@ -91,7 +91,7 @@ spdlog::level::level_enum note_level(engine::NoteKind kind) {
 
 }  // namespace
 
-Export::Export(const ExportOptions& options, EventLoop& loop)
+Export::Export(const ExportOptions& options, EventLoop& loop, Handover& handover)
     : options_(options),
       name_(export_name(options.shelf, options.slot)),
       loop_(loop),
@@ -123,9 +123,9 @@ Export::Export(const ExportOptions& options, EventLoop& loop)
                                             : shell::WriteDurability::synced_in_groups;
   if (options_.direct) {
     disk_ = std::make_unique<AioDisk>(image_.fd.get(), options_.file, config.operations_max,
-                                      aio_calls_);
+                                      aio_calls_, &handover);
   } else {
-    disk_ = std::make_unique<WorkerDisk>(image_.fd.get(), options_.file, file_calls_);
+    disk_ = std::make_unique<WorkerDisk>(image_.fd.get(), options_.file, file_calls_, &handover);
   }
   if (store_) {
     saver_ = std::make_unique<SaveWorker>(*store_);
@@ -208,8 +208,8 @@ void Export::open_port(Port& port) {
 
 void Export::watch_port(std::uint16_t index) {
   Port& port = ports_[index];
-  port.ring_token =
-      loop_.add(port.ring->fd(), EPOLLIN, [this, index](std::uint32_t) { on_ring(index); });
+  port.ring_token = loop_.add(port.ring->fd(), EPOLLIN,
+                              [this, index](std::uint32_t events) { on_ring(index, events); });
   port.sender_token =
       loop_.add(port.sender->fd(), 0, [this, index](std::uint32_t) { on_sender(index); });
   port.muted = false;
@@ -282,10 +282,12 @@ void Export::look_at(std::uint16_t index) {
   }
 }
 
-void Export::on_ring(std::uint16_t index) {
+void Export::on_ring(std::uint16_t index, std::uint32_t events) {
   Port& port = ports_[index];
   // The kernel reports a link that went down once; what it means, look_at_interfaces() finds out.
-  port.ring->take_error();
+  if ((events & EPOLLERR) != 0) {
+    port.ring->take_error();
+  }
   shell_->on_frames(index);
   if (!shell_->intake_open() && !port.muted) {
     loop_.modify(port.ring_token, 0);
@@ -510,6 +512,7 @@ nlohmann::ordered_json Export::counters() {
             {"submit_retries", disk.submit_retries},
             {"errors", disk.errors + commit_->counters().errors},
             {"short_transfers", disk.short_transfers},
+            {"lasted", disk.lasted},
             {"outstanding", disk_->outstanding()}}},
           {"cache", cache_counters},
           {"reply_budget_drops", shell_->reply_budget().dropped()},

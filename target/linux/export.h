@@ -31,7 +31,7 @@ class Export final : private shell::Clock,
                      private shell::Notes {
  public:
   // Opens everything; throws StartError.
-  Export(const ExportOptions& options, EventLoop& loop);
+  Export(const ExportOptions& options, EventLoop& loop, Handover& handover);
   ~Export() override;
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;
@@ -43,6 +43,10 @@ class Export final : private shell::Clock,
   // As shell::Shell's.
   bool work();
   [[nodiscard]] engine::Nanoseconds deadline() const;
+
+  // As ImageDisk's, after work().
+  [[nodiscard]] Turn carry_out_here() { return disk_->carry_out_here(); }
+  void leave_to_threads() { disk_->leave_to_threads(); }
 
   // With the privileges that the export will run with: the threads of its disk. Throws StartError.
   void start_threads();
@@ -106,7 +110,7 @@ class Export final : private shell::Clock,
   void watch_port(std::uint16_t index);
   void close_port(std::uint16_t index);
   void look_at(std::uint16_t index);
-  void on_ring(std::uint16_t index);
+  void on_ring(std::uint16_t index, std::uint32_t events);
   void on_sender(std::uint16_t index);
   void follow_shell();
 

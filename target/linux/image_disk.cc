@@ -13,6 +13,10 @@ engine::DiskStatus status_of_errno(int error) {
 
 void pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces) {
   pieces.clear();
+  append_pieces_of(op, pieces);
+}
+
+void append_pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces) {
   if (!op.data.empty()) {
     pieces.push_back({op.data.data(), op.data.size()});
   }

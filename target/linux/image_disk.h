@@ -19,6 +19,7 @@ struct DiskCounters {
   std::uint64_t submit_retries = 0;  // the kernel had no room for an operation at once
   std::uint64_t errors = 0;          // operations that the kernel failed
   std::uint64_t short_transfers = 0;
+  std::uint64_t lasted = 0;  // calls in the loop's own thread that cost it the loop
 };
 
 // An operation that the kernel has not ended.
@@ -28,6 +29,13 @@ struct HeldOperation {
   engine::Nanoseconds since = 0;
 };
 
+// What became of the loop while a disk used it.
+enum class Turn : std::uint8_t {
+  idle,     // there was nothing to do
+  more,     // something has ended
+  another,  // it lasted, and another thread has the loop
+};
+
 class ImageDisk : public shell::Disk {
  public:
   // Readable when operations have ended.
@@ -35,6 +43,11 @@ class ImageDisk : public shell::Disk {
   // Starts the threads it needs, once the process has the privileges that it keeps. Throws
   // StartError.
   virtual void start_threads() = 0;
+  // Carries out some of what was started, in the loop's own thread, with nothing of the loop on the
+  // stack. After `another` the caller touches nothing that the loop owns.
+  [[nodiscard]] virtual Turn carry_out_here() { return Turn::idle; }
+  // From here on carry_out_here() is not called any more.
+  virtual void leave_to_threads() {}
   [[nodiscard]] virtual std::size_t outstanding() const = 0;
   [[nodiscard]] virtual DiskCounters counters() const = 0;
   // The one that was started first.
@@ -43,6 +56,7 @@ class ImageDisk : public shell::Disk {
 
 // The memory of an operation, piece by piece, as the kernel takes it.
 void pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces);
+void append_pieces_of(const engine::DiskOp& op, std::vector<iovec>& pieces);
 // Bytes that an operation transfers.
 [[nodiscard]] std::uint64_t bytes_of(const engine::DiskOp& op);
 

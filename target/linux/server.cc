@@ -60,7 +60,7 @@ class Server {
  public:
   explicit Server(const Options& options) : options_(options), signals_(open_signals()) {
     for (const auto& one : options_.exports) {
-      exports_.push_back(std::make_unique<Export>(one, loop_));
+      exports_.push_back(std::make_unique<Export>(one, loop_, handover_));
     }
     if (!options_.user.empty()) {
       auto found = find_account(options_.user);
@@ -96,30 +96,45 @@ class Server {
   int run() {
     // An interface may have changed between its opening and the watching.
     on_links();
-    bool more = work();  // announces
+    work();  // announces
     tell_ready();
-    while (!ending_) {
-      loop_.run_once(more ? 0 : deadline());
-      more = work();
-    }
-    return finish();
+    handover_.run();
+    return exit_code_;
   }
 
  private:
   // Threads have the privileges of the moment when they begin, and keep them.
   void start_threads() {
     try {
+      handover_.start_thread();
       LineWriter::for_fd(STDERR_FILENO).start_thread();
       LineWriter::for_fd(STDOUT_FILENO).start_thread();
     } catch (const std::system_error& error) {
       throw StartError(fmt::format(
-          "cannot start a thread for the log: {}: raise the limit of processes (ulimit -u)",
-          error.what()));
+          "cannot start a thread: {}: raise the limit of processes (ulimit -u)", error.what()));
     }
     for (const auto& one : exports_) {
       one->prove_state_is_writable();
       one->start_threads();
     }
+  }
+
+  // Until the end (true), or until another thread has it (Handover::Body).
+  bool run_loop() {
+    bool more = true;
+    while (!ending_) {
+      loop_.run_once(more ? 0 : deadline());
+      more = work();
+      for (const auto& one : exports_) {
+        const Turn turn = one->carry_out_here();
+        if (turn == Turn::another) {
+          return false;
+        }
+        more = more || turn == Turn::more;
+      }
+    }
+    exit_code_ = finish();
+    return true;
   }
 
   bool work() {
@@ -194,6 +209,7 @@ class Server {
   int finish() {
     for (const auto& one : exports_) {
       one->stop_intake();
+      one->leave_to_threads();
     }
     work_until_all(kLastDisk_ns, [](const auto& one) { return one->disk_idle(); });
     work_until_all(kLastSend_ns, [](const auto& one) { return one->send_idle(); });
@@ -231,6 +247,8 @@ class Server {
   std::optional<AddressWatch> watch_;
   bool ending_ = false;
   bool hurry_ = false;
+  int exit_code_ = kExitFailed;
+  Handover handover_{[this] { return run_loop(); }};
 };
 
 }  // namespace

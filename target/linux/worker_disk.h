@@ -1,11 +1,10 @@
 // Carries disk operations to an image on the page cache. What the cache holds is read at once, in
 // the loop and without waiting (RWF_NOWAIT); everything that may wait for a disk is done by
-// threads: cold reads by a few, writes by one, in order, syncs by one. The threads belong to this
-// image alone. It must never know the protocol, nor when a write is durable
-// (target/shell/group_commit.h).
+// threads: cold reads by a few, writes by one, in order, what is adjacent together, syncs by one.
+// The threads belong to this image alone. It must never know the protocol, nor when a write is
+// durable (target/shell/group_commit.h).
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "target/linux/fd.h"
+#include "target/linux/handover.h"
 #include "target/linux/image_disk.h"
 
 namespace target::linux_shell {
@@ -40,8 +40,9 @@ inline constexpr std::size_t kReaderThreads = 4;
 
 class WorkerDisk final : public ImageDisk {
  public:
-  // image_fd is borrowed. Throws StartError.
-  WorkerDisk(int image_fd, std::string image_name, FileCalls& calls);
+  // image_fd is borrowed. loop: who runs the loop that calls this; null: it is never lent. Throws
+  // StartError.
+  WorkerDisk(int image_fd, std::string image_name, FileCalls& calls, Handover* loop = nullptr);
   // Waits for what the kernel holds: the memory that it writes into must outlive it.
   ~WorkerDisk() override;
   WorkerDisk(const WorkerDisk&) = delete;
@@ -52,8 +53,10 @@ class WorkerDisk final : public ImageDisk {
 
   [[nodiscard]] int event_fd() const override { return event_fd_.get(); }
   void start_threads() override;
+  [[nodiscard]] Turn carry_out_here() override;
+  void leave_to_threads() override;
   [[nodiscard]] std::size_t outstanding() const override { return times_.count(); }
-  [[nodiscard]] DiskCounters counters() const override { return counters_; }
+  [[nodiscard]] DiskCounters counters() const override;
   [[nodiscard]] std::optional<HeldOperation> oldest() const override { return times_.oldest(); }
   // Reads can be tried without waiting on this file system.
   [[nodiscard]] bool reads_at_once() const { return nowait_works_; }
@@ -71,14 +74,27 @@ class WorkerDisk final : public ImageDisk {
     std::size_t idle = 0;  // threads that wait for it
   };
 
+  void leave_to_thread(std::vector<engine::DiskOp>& writes);
+  // What a thread has in hand.
+  struct Work {
+    std::vector<engine::DiskOp> taken;
+    std::vector<Ended> ended;
+    std::vector<iovec> pieces;
+  };
+
   bool read_at_once(const engine::DiskOp& op);
-  void work(Queue& queue);
+  void serve(Queue& queue, std::size_t at_once);
+  void carry_out_all(Work& work);
+  static std::size_t count_adjacent(std::span<const engine::DiskOp> operations);
+  void carry_out_together(std::span<const engine::DiskOp> adjacent, Work& work);
+  void tell_ended(std::vector<Ended>& ended);
   std::int64_t carry_out(const engine::DiskOp& op, std::vector<iovec>& pieces);
   shell::DiskCompletion judge(const Ended& ended);
 
   int image_fd_;
   std::string image_name_;
   FileCalls& calls_;
+  Loan loan_;
   UniqueFd event_fd_;
   bool nowait_works_ = true;
   StartTimes times_;
@@ -86,6 +102,10 @@ class WorkerDisk final : public ImageDisk {
   std::vector<Ended> taken_;
   std::vector<iovec> pieces_;
   DiskCounters counters_;
+  // Writes that the loop makes itself. Whoever runs it has them; while somebody else had to take
+  // it, the one who was in a write goes on with what it holds, and nothing is added.
+  std::vector<engine::DiskOp> here_;
+  Work here_work_;
 
   // Shared with the threads.
   std::mutex mutex_;

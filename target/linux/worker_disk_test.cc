@@ -7,11 +7,15 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
 
 #include "target/linux/test_files.h"
 
@@ -33,6 +37,11 @@ class ScriptedFile : public FileCalls {
     return FileCalls::read(fd, to, offset);
   }
   std::int64_t write(int fd, Pieces from, std::int64_t offset) override {
+    {
+      const std::lock_guard lock(mutex_);
+      ++writes;
+      writers_.insert(std::this_thread::get_id());
+    }
     wait(holds_writes);
     return write_result != 0 ? write_result : FileCalls::write(fd, from, offset);
   }
@@ -45,12 +54,17 @@ class ScriptedFile : public FileCalls {
     this->*what = value;
     changed_.notify_all();
   }
+  bool from_another_thread(std::thread::id than) {
+    const std::lock_guard lock(mutex_);
+    return writers_ != std::set<std::thread::id>{than};
+  }
   bool holds_reads = false;
   bool holds_writes = false;
   bool holds_syncs = false;
   std::int64_t cached = 0;
   std::int64_t write_result = 0;
   int sync_result = 0;
+  int writes = 0;
 
  private:
   void wait(const bool& held) {
@@ -59,6 +73,7 @@ class ScriptedFile : public FileCalls {
   }
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::set<std::thread::id> writers_;
 };
 
 class WorkerDiskTest : public ::testing::Test {
@@ -168,6 +183,92 @@ TEST_F(WorkerDiskTest, OneColdReadThatHangsHoldsUpNoOther) {
   EXPECT_EQ(disk_->oldest()->kind, DiskOpKind::read);
   calls_.hold(&ScriptedFile::holds_reads, false);
   EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
+}
+
+TEST_F(WorkerDiskTest, AdjacentWritesThatWaitAreOneCallAndEachHasItsResult) {
+  calls_.hold(&ScriptedFile::holds_writes, true);
+  start({op(1, DiskOpKind::write, 40, 1, 1)});
+  start({op(2, DiskOpKind::write, 10, 2, 2), op(3, DiskOpKind::write, 12, 3, 3),
+         op(4, DiskOpKind::write, 16, 1, 4)});
+  calls_.hold(&ScriptedFile::holds_writes, false);
+  EXPECT_EQ(wait(4).size(), 4U);
+  // The first alone, unless the thread had not yet taken it.
+  EXPECT_LE(calls_.writes, 3);
+  start({op(5, DiskOpKind::read, 10, 7)});
+  wait(1);
+  EXPECT_EQ(buffers_[5][0], std::byte{2});
+  EXPECT_EQ(buffers_[5][2 * 512], std::byte{3});
+  EXPECT_EQ(buffers_[5][5 * 512], std::byte{15});
+  EXPECT_EQ(buffers_[5][6 * 512], std::byte{4});
+  // A disk that does only half of them: each is tried alone.
+  calls_.write_result = 512;
+  start({op(6, DiskOpKind::write, 20, 1, 1), op(7, DiskOpKind::write, 21, 2, 2)});
+  const auto done = wait(2);
+  EXPECT_EQ(done.at(6), DiskStatus::ok);
+  EXPECT_EQ(done.at(7), DiskStatus::io_error);
+}
+
+// A loop that makes writes itself, with a second thread to take it when one lasts.
+TEST_F(WorkerDiskTest, TheLoopMakesWritesItselfUntilOneLasts) {
+  std::atomic<int> bodies{0};
+  std::optional<Handover> handover;
+  const auto write = [&](std::uint32_t id) {
+    start({op(id, DiskOpKind::write, 10 + id, 1, 7)});
+    return disk_->carry_out_here();
+  };
+  handover.emplace([&] {
+    if (bodies.fetch_add(1) == 0) {
+      while (!handover->may_lend()) {
+        std::this_thread::yield();
+      }
+      EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+      // A loaded machine may take us for one that waits; then this is tried in vain.
+      if (write(1) == Turn::more) {
+        EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
+        EXPECT_FALSE(calls_.from_another_thread(std::this_thread::get_id()));
+        calls_.hold(&ScriptedFile::holds_writes, true);
+        EXPECT_EQ(write(2), Turn::another);
+        return false;
+      }
+      return true;
+    }
+    // The other thread is still in its write, and holds up nobody.
+    EXPECT_EQ(disk_->outstanding(), 1U);
+    EXPECT_EQ(disk_->oldest()->lba, 12U);
+    start({op(3, DiskOpKind::read, 3)});
+    EXPECT_EQ(wait(1).at(3), DiskStatus::ok);
+    calls_.hold(&ScriptedFile::holds_writes, false);
+    EXPECT_EQ(wait(1).at(2), DiskStatus::ok);
+    EXPECT_EQ(disk_->counters().lasted, 1U);
+    // For a while its writes are the thread's.
+    EXPECT_EQ(write(4), Turn::idle);
+    EXPECT_EQ(wait(1).at(4), DiskStatus::ok);
+    return true;
+  });
+  disk_ = std::make_unique<WorkerDisk>(fd_.get(), path_, calls_, &*handover);
+  handover->start_thread();
+  handover->run();
+}
+
+// What was left to the loop, and the loop ends or may not be lent any more.
+TEST_F(WorkerDiskTest, WhatTheLoopDoesNotMakeTheThreadMakes) {
+  std::optional<Handover> handover;
+  handover.emplace([&] {
+    while (!handover->may_lend()) {
+      std::this_thread::yield();
+    }
+    start({op(1, DiskOpKind::write, 10, 1, 7)});
+    disk_->leave_to_threads();
+    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
+    start({op(2, DiskOpKind::write, 11, 1, 7)});
+    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    EXPECT_EQ(wait(1).at(2), DiskStatus::ok);
+    return true;
+  });
+  disk_ = std::make_unique<WorkerDisk>(fd_.get(), path_, calls_, &*handover);
+  handover->start_thread();
+  handover->run();
 }
 
 TEST_F(WorkerDiskTest, ResultsOfTheKernelBecomeStatuses) {
