@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import statistics
 import sys
 import tempfile
@@ -56,11 +57,46 @@ def commands(build, against):
         "aoe-target": f"{ours} {{image}}",
         "aoe-target --write-cache": f"{ours} --write-cache {{image}}",
         "aoe-target --direct": f"{ours} --direct {{image}}",
+        "aoe-target --direct --write-cache": f"{ours} --direct --write-cache {{image}}",
         "vblade": "/usr/sbin/vblade -b 64 {shelf} {slot} {iface} {image}",
     }
     for number, command in enumerate(against):
         found[f"against {number + 1}" if len(against) > 1 else "against"] = command
     return found
+
+
+# The disk's own ceiling, by fio: what it is called, its options, and the row and the targets that are held against it. Groups of 16
+# writes that share one sync are what 16 outstanding durable writes can be made of.
+FIO = [
+    ("random writes, one fdatasync each 16", "--rw=randwrite --ioengine=psync --fdatasync=16", (1500, "write", "random", 2, 16),
+     ("aoe-target", "aoe-target --direct")),
+    ("random reads, libaio, O_DIRECT, depth 64", "--rw=randread --ioengine=libaio --direct=1 --iodepth=64", (1500, "read", "random", 2, 64),
+     ("aoe-target --direct",)),
+]
+
+
+def fio_rate(image, options, seconds):
+    """Operations of 1 KiB a second on the image itself; None without fio."""
+    words = ["fio", "--name=ceiling", f"--filename={image}", "--bs=1k", f"--size={IMAGE_MIB}m", "--time_based"]
+    if not shutil.which("fio"):
+        return None
+    done = run([*words, f"--runtime={seconds}", "--output-format=json", *options.split()], seconds=seconds + 60)
+    if done.returncode != 0:
+        print(f"bench: fio: {done.stderr.strip()}", file=sys.stderr)
+        return None
+    (job,) = json.loads(done.stdout)["jobs"]
+    return max(job["read"]["iops"], job["write"]["iops"])
+
+
+def make_alike(image, direct):
+    """Everybody finds the disk at rest, and the page cache with the whole image in it; whoever goes past it finds it empty."""
+    with open(image, "rb+") as file:
+        os.fsync(file.fileno())
+        if direct:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        else:
+            while file.read(1 << 20):
+                pass
 
 
 def processor_us(pid):
@@ -82,6 +118,7 @@ class Bench:
             word.format(iface=link.target_end, shelf=1, slot=1, image=self.image) for word in shlex.split(command)
         ]
         found = []
+        make_alike(self.image, "--direct" in words)
         with Program(words) as target:
             wait_until(
                 lambda: not target.alive or self.ask(link, "info", "--connect-timeout", 0.5).returncode == 0,
@@ -131,6 +168,23 @@ def table(rows, names, results):
     return "\n".join(lines)
 
 
+def fio_table(rows, results, ceilings):
+    """Markdown: each target's median share of what fio reached on the image in the same round."""
+    lines = ["| fio on the image | fio | target | share |", "| --- | --- | --- | --- |"]
+    for (what, _, row, names), reached in zip(FIO, ceilings):
+        for name in names:
+            if row not in rows or name not in results:
+                continue
+            pairs = [(mine[0], most) for mine, most in zip(results[name][rows.index(row)], reached) if mine and most]
+            if pairs:
+                shares = [mine / most for mine, most in pairs]
+                median = statistics.median(most for _, most in pairs)
+                lines.append(
+                    f"| {what} | {median / 1000:.1f}k/s | {name} | {statistics.median(shares):.2f} ({min(shares):.2f}-{max(shares):.2f}) |"
+                )
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=PROJECT / "build")
@@ -159,6 +213,7 @@ def main():
         parser.error("--rounds and --seconds: more than nothing")
     net.enter_namespace()
     results = {name: [[] for _ in rows] for name in targets}
+    ceilings = [[] for _ in FIO]
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.NamedTemporaryFile(dir=options.image_dir, prefix="aoe-bench."))
         for _ in range(IMAGE_MIB):  # no holes: a hole is read faster than a disk
@@ -175,13 +230,21 @@ def main():
                     print(f"bench: MTU {mtu}, round {number + 1} of {options.rounds}: {name}", file=sys.stderr)
                     for row, figure in zip(at, bench.measure(link, command, [rows[row] for row in at])):
                         results[name][row].append(figure)
+                if mtu == FIO[0][2][0]:
+                    for (what, words, _, _), reached in zip(FIO, ceilings):
+                        print(f"bench: round {number + 1} of {options.rounds}: fio, {what}", file=sys.stderr)
+                        make_alike(file.name, True)
+                        reached.append(fio_rate(file.name, words, options.seconds))
     print(f"Shares of the reflector: median of {options.rounds} rounds (least-greatest), and the target's processor time a request.")
     if options.extensions:
         print(f"The load asks for {options.extensions}.")
     print()
     print(table(rows, list(targets), results))
+    if any(any(reached) for reached in ceilings):
+        print()
+        print(fio_table(rows, results, ceilings))
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "results": results}, indent=1))
+        options.json.write_text(json.dumps({"rows": rows, "results": results, "fio": ceilings}, indent=1))
     return 0
 
 

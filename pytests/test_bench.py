@@ -1,4 +1,6 @@
 """The bench measures what it says: its table from known figures, and one real row with a reflector that answers like a target."""
+import shutil
+
 import bench
 import pytest
 
@@ -17,6 +19,22 @@ def test_a_share_is_the_median_of_pairs():
 def test_what_could_not_be_measured_is_no_figure():
     told = bench.table(ROWS, ["reflector", "other"], {"reflector": [[(1000, 1.0)]], "other": [[None]]})
     assert told.endswith("| - |")
+
+
+def test_the_disk_itself_is_a_ceiling(tmp_path):
+    (_, _, row, names), *_ = bench.FIO
+    results = {names[0]: [[(500, 1.0), (900, 1.0), None]]}
+    told = bench.fio_table([row], results, [[1000, 1000, 1000], [None, None, None]])
+    assert told.splitlines()[2].endswith(f"| 1.0k/s | {names[0]} | 0.70 (0.50-0.90) |")
+    assert len(told.splitlines()) == 3, "what fio did not measure has no line"
+    if not shutil.which("fio"):
+        pytest.skip("no fio")
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(bench.IMAGE_MIB << 20)
+    for direct in (True, False):
+        bench.make_alike(image, direct)
+    assert bench.fio_rate(image, "--rw=randread --ioengine=psync", 1) > 0
 
 
 @pytest.mark.parametrize("name", ["reflector", "aoe-target --write-cache"])
