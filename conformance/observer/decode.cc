@@ -541,15 +541,34 @@ size_t described_end(BytesView frame, const Hints& hints) {
   return std::min(end, frame.size());
 }
 
-std::array<uint8_t, 4> crc8x4(BytesView bytes) {
-  constexpr uint8_t polynomial_reflected = 0xb2;
-  std::array<uint8_t, 4> lanes{0xff, 0xff, 0xff, 0xff};
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    uint8_t& crc = lanes[i % lanes.size()];
-    crc ^= bytes[i];
+namespace {
+
+constexpr std::array<uint8_t, 256> make_crc8_table() {
+  constexpr unsigned polynomial_reflected = 0xb2;
+  std::array<uint8_t, 256> table{};
+  for (unsigned value = 0; value < table.size(); ++value) {
+    unsigned crc = value;
     for (int bit = 0; bit < 8; ++bit) {
-      crc = static_cast<uint8_t>((crc & 1) != 0 ? crc >> 1 ^ polynomial_reflected : crc >> 1);
+      crc = (crc & 1) != 0 ? crc >> 1 ^ polynomial_reflected : crc >> 1;
     }
+    table[value] = static_cast<uint8_t>(crc);
+  }
+  return table;
+}
+
+constexpr std::array<uint8_t, 256> crc8_table = make_crc8_table();
+
+}  // namespace
+
+std::array<uint8_t, 4> crc8x4(BytesView bytes) {
+  std::array<uint8_t, 4> lanes{0xff, 0xff, 0xff, 0xff};
+  for (; bytes.size() >= lanes.size(); bytes = bytes.subspan(lanes.size())) {
+    for (size_t lane = 0; lane < lanes.size(); ++lane) {
+      lanes[lane] = crc8_table[lanes[lane] ^ bytes[lane]];
+    }
+  }
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    lanes[i] = crc8_table[lanes[i] ^ bytes[i]];
   }
   return lanes;
 }
