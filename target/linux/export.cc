@@ -516,6 +516,7 @@ nlohmann::ordered_json Export::counters() {
             {"outstanding", disk_->outstanding()}}},
           {"cache", cache_counters},
           {"reply_budget_drops", shell_->reply_budget().dropped()},
+          {"write_share_drops", shell_->write_share().dropped()},
           {"state",
            {{"saves", saver_ ? saver_->saves() : 0},
             {"save_failures", saver_ ? saver_->failures() : 0}}}};

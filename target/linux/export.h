@@ -44,6 +44,9 @@ class Export final : private shell::Clock,
   bool work();
   [[nodiscard]] engine::Nanoseconds deadline() const;
 
+  // Frames that were taken so far, and how many may be taken in one work().
+  [[nodiscard]] std::uint64_t frames_taken() const { return shell_->frames_taken(); }
+  void set_turn(std::uint32_t frames) { shell_->set_turn(frames); }
   // As ImageDisk's, after work().
   [[nodiscard]] Turn carry_out_here() { return disk_->carry_out_here(); }
   void leave_to_threads() { disk_->leave_to_threads(); }

@@ -37,6 +37,8 @@ constexpr engine::Nanoseconds kLastSend_ns = 1'000'000'000;
 constexpr engine::Nanoseconds kLastFlush_ns = 5'000'000'000;
 constexpr std::int64_t kLastLines_ms = 500;
 
+constexpr engine::Nanoseconds kLookAtTurns_ns = 20'000'000;
+
 constexpr int kExitGood = 0;
 constexpr int kExitFailed = 1;
 
@@ -137,7 +139,30 @@ class Server {
     return true;
   }
 
+  // Whoever is alone works in long turns, which cost least; beside others in short ones. Looked at
+  // once in a while: a frame that comes meanwhile waits for one long turn.
+  void share_turns() {
+    const engine::Nanoseconds now = monotonic_now();
+    if (now < look_again_at_) {
+      return;
+    }
+    look_again_at_ = now + kLookAtTurns_ns;
+    frames_then_.resize(exports_.size());
+    std::size_t active = 0;
+    for (std::size_t i = 0; i < exports_.size(); ++i) {
+      const std::uint64_t frames = exports_[i]->frames_taken();
+      active += frames != frames_then_[i] ? 1U : 0U;
+      frames_then_[i] = frames;
+    }
+    for (const auto& one : exports_) {
+      one->set_turn(active > 1 ? shell::kFramesPerTurnBesideOthers : shell::kFramesPerTurn);
+    }
+  }
+
   bool work() {
+    if (exports_.size() > 1) {
+      share_turns();
+    }
     bool more = false;
     for (const auto& one : exports_) {
       more = one->work() || more;
@@ -245,6 +270,8 @@ class Server {
   std::vector<std::unique_ptr<Export>> exports_;
   std::unique_ptr<ControlSocket> control_;
   std::optional<AddressWatch> watch_;
+  std::vector<std::uint64_t> frames_then_;  // as share_turns() saw them
+  engine::Nanoseconds look_again_at_ = 0;
   bool ending_ = false;
   bool hurry_ = false;
   int exit_code_ = kExitFailed;

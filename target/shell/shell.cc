@@ -21,6 +21,7 @@ Shell::Shell(const engine::EngineConfig& config, const Surroundings& surrounding
       allow_(config.allow),
       engine_(config),
       budget_(options.reply_budget, config.allow),
+      share_(config.buffer_count),
       ports_(config.ports.size()) {
   assert(!config.persist || around_.store != nullptr);
   learn_who_is_known();
@@ -107,10 +108,11 @@ void Shell::take_frames(std::uint16_t index) {
     port.batch_left = around_.intake.waiting(index, slots_);
     port.batch = ++batches_;
   }
-  std::uint32_t turn = std::min(port.batch_left, kFramesPerTurn);
+  std::uint32_t turn = std::min(port.batch_left, turn_);
+  frames_taken_ += turn;
   const Nanoseconds now = turn > 0 ? around_.clock.now() : 0;
   while (turn-- > 0) {
-    if (const auto bytes = around_.intake.front(index)) {
+    if (const auto bytes = around_.intake.front(index); bytes && share_.admit(*bytes, now)) {
       const engine::FrameIn frame{index, port.batch, *bytes, now};
       if (around_.witness != nullptr) {
         around_.witness->before(frame);
@@ -144,6 +146,7 @@ void Shell::reap() {
       last_flush_ = one.status;
       continue;
     }
+    share_.ended(one.id);
     const engine::DiskDone done{one.id, one.status, around_.clock.now()};
     if (around_.witness != nullptr) {
       around_.witness->before(done);
@@ -162,6 +165,9 @@ void Shell::flush_outbox() {
     completions_.clear();
     const engine::Outbox& outbox = engine_.outbox();
     at_disk_ += outbox.disk_ops.size();
+    for (const engine::DiskOp& operation : outbox.disk_ops) {
+      share_.started(operation);
+    }
     around_.disk.start(outbox.disk_ops);
     saving_ += outbox.saves.size();
     for (const engine::Save& save : outbox.saves) {

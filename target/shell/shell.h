@@ -14,12 +14,15 @@
 #include "target/shell/reply_budget.h"
 #include "target/shell/send_queue.h"
 #include "target/shell/surroundings.h"
+#include "target/shell/write_share.h"
 
 namespace target::shell {
 
 // Frames handed in before the outbox is flushed: enough to start and send in batches, few enough
 // that the first reply does not wait for long.
 inline constexpr std::uint32_t kFramesPerTurn = 64;
+// The same while others are served by the same thread: their frames wait for the end of a turn.
+inline constexpr std::uint32_t kFramesPerTurnBesideOthers = 8;
 inline constexpr Nanoseconds kDiskRetry_ns = 1'000'000;
 
 struct ShellOptions {
@@ -40,6 +43,9 @@ class Shell {
   void on_writable(std::uint16_t port);
   // The receive buffer and the interface of this port are gone, or new ones: what waited is lost.
   void on_new_port(std::uint16_t port);
+
+  // Frames handed in before the outbox is flushed and work() returns.
+  void set_turn(std::uint32_t frames) { turn_ = frames; }
 
   // Does what is due now. True: more can be done at once, call again without waiting.
   bool work();
@@ -62,6 +68,9 @@ class Shell {
 
   [[nodiscard]] const engine::Engine& engine() const { return engine_; }
   [[nodiscard]] const ReplyBudget& reply_budget() const { return budget_; }
+  [[nodiscard]] const WriteShare& write_share() const { return share_; }
+  // Frames that were taken from the receive buffers.
+  [[nodiscard]] std::uint64_t frames_taken() const { return frames_taken_; }
   [[nodiscard]] const SendQueue& queue(std::uint16_t port) const { return ports_[port].queue; }
   [[nodiscard]] std::uint64_t disk_operations_in_flight() const { return at_disk_; }
 
@@ -87,6 +96,9 @@ class Shell {
   std::vector<wire::MacAddress> allow_;
   engine::Engine engine_;
   ReplyBudget budget_;
+  WriteShare share_;
+  std::uint32_t turn_ = kFramesPerTurn;
+  std::uint64_t frames_taken_ = 0;
   std::uint64_t lists_changed_ = 0;  // as often when it was last learnt who is known
   std::vector<Port> ports_;
   std::vector<DiskCompletion> completions_;
