@@ -32,8 +32,18 @@ def test_an_attack_is_measured_and_told(script):
     assert done.returncode == 0 or "attack: query config" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["attack.py", "isolation.py"])
+@pytest.mark.timeout(300)
+def test_what_was_promised_is_there_after_a_crash(script):
+    done = script("durability.py", "--cycles", 2)
+    if done.returncode == 69:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    assert "a disk that lies: found out" in done.stdout and "a power cut before the flush: found out" in done.stdout
+    assert done.stdout.count("nothing lost") == 10, done.stdout
+
+
+@pytest.mark.parametrize("name", ["attack.py", "durability.py", "isolation.py"])
 def test_what_is_wrong_is_said(script, name):
-    words = ["--only", "no such attack"] if name == "attack.py" else ["--against", "true"]
+    words = ["--against", "true"] if name == "isolation.py" else ["--only", "no such thing"]
     done = script(name, *words)
     assert done.returncode != 0 and done.stderr.strip()
