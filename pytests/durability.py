@@ -165,6 +165,8 @@ class Trial:
                         ground.crash(target, self.power, number)
                         writer.wait(60)
                         written += writes_in(writer.output())
+            if not ledger.exists():
+                continue  # the target was gone before the writer had found it
             with ground.target(self.options):
                 done = run(ground.words("check", ledger), seconds=60)
             if done.returncode != 0:
@@ -174,8 +176,8 @@ class Trial:
 
 
 def writes_in(said):
-    """Of what fill says at its end."""
-    return int(said.split(" writes acknowledged")[0])
+    """Of what fill says at its end; nothing when the target was gone before it had found it."""
+    return int(said.split(" writes acknowledged")[0]) if said else 0
 
 
 class StateTrial:

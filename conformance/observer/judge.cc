@@ -42,6 +42,11 @@ Judge::Judge(Tracker& tracker, std::uint32_t examples_max, std::uint32_t sector_
       disk_(sector_sets),
       arguments_(kArgumentsKept) {}
 
+Certainty Judge::unless_frames_were_lost() const {
+  const bool lost_some = tracker_.counters().unknown > 0 || counters_.tag_gaps > 0;
+  return lost_some ? Certainty::uncertain : Certainty::proven;
+}
+
 Verdict Judge::level(Rule rule, Certainty certainty) const {
   const Verdict full = facts_of(rule).verdict;
   switch (certainty) {

@@ -129,6 +129,9 @@ class Judge : public TrackerObserver {
   void note(Rule rule, Certainty certainty, const AoeFrame& frame, std::uint32_t session,
             Text&& text, const char* decides = nullptr);
   [[nodiscard]] Verdict level(Rule rule, Certainty certainty) const;
+  // Proven in a capture that shows no sign that the tap lost frames: the one that ended a session,
+  // or a longer copy of a request, may be among those.
+  [[nodiscard]] Certainty unless_frames_were_lost() const;
 
   TargetState& state_of_target(std::uint32_t target);
   SessionState& state_of_session(std::uint32_t session);

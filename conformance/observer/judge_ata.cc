@@ -66,11 +66,14 @@ void Judge::judge_ata_registers(const AoeFrame& frame, const Request& request,
   if (ranged(request) && !request.ambiguous && (frame.lba48(28) & mask) != request.lba) {
     const bool listed =
         request.coalesced || tracker_.sessions()[request.session].on(kFeatureCoalescedRead);
-    note(listed ? Rule::reply_coalesced_lba : Rule::reply_lba, Certainty::proven, frame, session,
-         [&frame, &request, mask] {
-           return fmt::format("reply to a {} says LBA {}", request_text(request),
-                              frame.lba48(28) & mask);
-         });
+    note(
+        listed ? Rule::reply_coalesced_lba : Rule::reply_lba, unless_frames_were_lost(), frame,
+        session,
+        [&frame, &request, mask] {
+          return fmt::format("reply to a {} says LBA {}", request_text(request),
+                             frame.lba48(28) & mask);
+        },
+        kLostFrames);
   }
   if (undefined_ata(request.ata_command)) {
     note(Rule::reply_undefined_command, Certainty::proven, frame, session, [&request] {
@@ -161,12 +164,15 @@ void Judge::judge_crc(const AoeFrame& frame, const Request& request, std::uint32
   const auto data_end = static_cast<std::uint32_t>(kAtaDataOffset + request.sectors * kSectorBytes);
   if (request.sectors != 0 && request.first_frame > own.window_since &&
       !crc_follows(frame, data_end)) {
-    note(Rule::reply_crc, Certainty::proven, frame, session, [&frame, &request, data_end] {
-      return frame.wire_length < data_end + kCrcBytes
-                 ? fmt::format("{}: {} bytes, without the check", request_text(request),
-                               frame.wire_length)
-                 : fmt::format("{}: the check is wrong", request_text(request));
-    });
+    const bool has_none = frame.wire_length < data_end + kCrcBytes;
+    note(
+        Rule::reply_crc, has_none ? unless_frames_were_lost() : Certainty::proven, frame, session,
+        [&frame, &request, has_none] {
+          return has_none ? fmt::format("{}: {} bytes, without the check", request_text(request),
+                                        frame.wire_length)
+                          : fmt::format("{}: the check is wrong", request_text(request));
+        },
+        kLostFrames);
   }
 }
 
@@ -214,22 +220,29 @@ void Judge::judge_reply_ata(const AoeFrame& frame, const Request& request, std::
     if (frame.wire_length < needed) {
       // Whether a read with the W flag brings its data is the target's choice (ATA-W).
       const bool says_write = (request.head[0] & kAtaWriteFlag) != 0;
-      note(Rule::reply_short, says_write ? Certainty::doubtful : Certainty::proven, frame, session,
-           [&frame, &request, needed, says_write] {
-             return fmt::format("{}{}: {} bytes, {} are needed", request_text(request),
-                                says_write ? " whose W flag says that it writes" : "",
-                                frame.wire_length, needed);
-           });
+      note(
+          Rule::reply_short, says_write ? Certainty::doubtful : unless_frames_were_lost(), frame,
+          session,
+          [&frame, &request, needed, says_write] {
+            return fmt::format("{}{}: {} bytes, {} are needed", request_text(request),
+                               says_write ? " whose W flag says that it writes" : "",
+                               frame.wire_length, needed);
+          },
+          says_write ? nullptr : kLostFrames);
       return;
     }
     judge_crc(frame, request, session);
     read_answered(frame, request, session, target_index);
   } else if (writes) {
     if (request.frame_bytes < kAtaDataOffset + request.sectors * kSectorBytes) {
-      note(Rule::reply_write_short, Certainty::proven, frame, session, [&request] {
-        return fmt::format("{} with {} bytes of frame is good", request_text(request),
-                           request.frame_bytes);
-      });
+      // A longer copy of it may be what was performed.
+      note(
+          Rule::reply_write_short, unless_frames_were_lost(), frame, session,
+          [&request] {
+            return fmt::format("{} with {} bytes of frame is good", request_text(request),
+                               request.frame_bytes);
+          },
+          kLostFrames);
     }
     if (request.note == kCheckIsWrong && tracker_.sessions()[session].on(kFeatureCrc)) {
       note(Rule::reply_crc_bad, Certainty::proven, frame, session, [&request] {

@@ -108,9 +108,12 @@ void Judge::judge_reply_extensions(const AoeFrame& frame, const Request& request
     });
   }
   if (!same) {
-    note(Rule::reply_table_changed, Certainty::proven, frame, session, [asked, &told] {
-      return fmt::format("asked \"{}\", told \"{}\"", printable(asked), printable(told.bytes));
-    });
+    note(
+        Rule::reply_table_changed, unless_frames_were_lost(), frame, session,
+        [asked, &told] {
+          return fmt::format("asked \"{}\", told \"{}\"", printable(asked), printable(told.bytes));
+        },
+        kLostFrames);
   }
 }
 

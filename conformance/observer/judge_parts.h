@@ -37,6 +37,8 @@ bool ranged(const Request& request);
 std::uint64_t text_hash(std::string_view text);
 bool holds_mac(const std::vector<std::uint64_t>& macs, std::uint64_t mac);
 std::string list_text(const std::vector<std::uint64_t>& macs);
+inline constexpr const char* kLostFrames = "a frame that the capture has lost";
+
 // The four bytes of crc8x4 stand behind the data, and are right.
 bool crc_follows(const AoeFrame& frame, std::uint32_t data_end);
 

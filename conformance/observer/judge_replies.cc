@@ -67,10 +67,14 @@ void Judge::judge_unasked(const AoeFrame& frame, std::uint32_t session, std::uin
   }
   const Request* request = tracker_.request_with_tag_of(frame);
   if (request != nullptr && (request->waiting || tracker_.complete())) {
-    note(Rule::reply_command, Certainty::proven, frame, session, [&frame, request] {
-      return fmt::format("command 0x{:02x} in the reply to a {}", frame.command(),
-                         request_text(*request));
-    });
+    // A request of that command and the same tag may be lost.
+    note(
+        Rule::reply_command, unless_frames_were_lost(), frame, session,
+        [&frame, request] {
+          return fmt::format("command 0x{:02x} in the reply to a {}", frame.command(),
+                             request_text(*request));
+        },
+        kLostFrames);
     return;
   }
   for (const Response& response : responses_) {
@@ -215,8 +219,8 @@ void Judge::judge_reply_padding(const AoeFrame& frame, const Request& request,
                                 std::uint32_t session) {
   std::uint32_t begin = kAoeHeaderEnd;
   const Session& own = tracker_.sessions()[session];
-  Certainty certainty = Certainty::proven;
-  const char* decides = nullptr;
+  Certainty certainty = unless_frames_were_lost();
+  const char* decides = kLostFrames;
   switch (frame.command()) {
     case kCommandAta:
       begin = kAtaDataOffset + frame.list_bytes;
@@ -226,8 +230,8 @@ void Judge::judge_reply_padding(const AoeFrame& frame, const Request& request,
         begin += request.sectors * kSectorBytes;
         if (own.on(kFeatureCrc)) {
           begin += kCrcBytes;
-        } else if (own.unknown(kFeatureCrc) && begin < frame.length && crc_follows(frame, begin)) {
-          certainty = Certainty::doubtful;
+        } else if (begin < frame.length && crc_follows(frame, begin)) {
+          certainty = own.unknown(kFeatureCrc) ? Certainty::doubtful : certainty;
           decides = "the negotiation of crc8x4, for these bytes are the data's check,";
         }
       } else if (good_ata(frame) && request.ata_command == kAtaIdentify) {

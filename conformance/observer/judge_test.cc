@@ -800,6 +800,52 @@ TEST(Judge, TakesASecondReplyForTheRequestThatItFits) {
   EXPECT_TRUE(verdicts.counts.empty()) << verdicts.first;
 }
 
+// The same tag for a write that was never answered and a read that was, twice: both answers are the
+// read's. And for a whole write and a copy of it that was cut on its way, with a snaplen that hides
+// where.
+TEST(Judge, TellsRequestsOfOneTagApartByWhatTheAnswerBrings) {
+  for (const std::uint8_t other : {kAtaWriteExt, kAtaIdentify}) {
+    Scene scene;
+    Judge judge(scene.tracker(), 3);
+    scene.tracker().add_observer(&judge);
+    scene.add(other == kAtaWriteExt ? write_request(kAlice, 1, 5, 'w')
+                                    : write_request(kAlice, 1, 0, 'w'));
+    if (other == kAtaWriteExt) {
+      scene.add(read_request(kAlice, 1, 5)).add(read_reply(kAlice, 1, 5, 'a'));
+      scene.add(read_reply(kAlice, 1, 5, 'a'));
+    } else {
+      scene.add(ata(request(kAlice, kCommandAta, 1), 0, 0, 1, kAtaIdentify, 0));
+      scene.add(write_reply(kAlice, 1, 0)).add(identify_reply(kAlice, 1, 4096));
+    }
+    scene.finish();
+    for (const FindingGroup& group : judge.groups()) {
+      EXPECT_TRUE(facts_of(group.rule).side != Side::target || group.verdict == Verdict::info)
+          << group.examples.front().text;
+    }
+  }
+  for (const std::size_t snaplen : {60U, 200U, 2000U}) {
+    Scene scene;
+    Judge judge(scene.tracker(), 3);
+    scene.tracker().add_observer(&judge);
+    const auto snapped = [&](Bytes b) {
+      const auto wire = static_cast<std::uint32_t>(b.size());
+      b.resize(std::min(b.size(), snaplen));
+      scene.add(b, wire);
+    };
+    Bytes cut = write_request(kAlice, 1, 5, 'w');
+    cut.resize(300);
+    snapped(cut);
+    snapped(error(ata(reply(kAlice, kCommandAta, 1), 0x41, 0, 0, 0, 5), 2));
+    snapped(write_request(kAlice, 1, 5, 'w'));
+    snapped(write_reply(kAlice, 1, 5));
+    scene.finish();
+    for (const FindingGroup& group : judge.groups()) {
+      EXPECT_NE(facts_of(group.rule).side, Side::target)
+          << snaplen << ": " << group.examples.front().text;
+    }
+  }
+}
+
 TEST(Judge, AcceptsPaddingThatIsTheSendersOwn) {
   const Verdicts verdicts = judge([](Scene& s) {
     Bytes told = write_reply(kAlice, 1, 5);

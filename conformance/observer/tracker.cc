@@ -138,7 +138,12 @@ void Tracker::describe(const AoeFrame& frame, Request& out) {
   out.argument_bytes = argument_end(frame, out);
   const std::uint32_t end = std::min(out.argument_bytes, frame.length);
   const std::uint32_t plain_end = sector_count_ != 0 ? kAtaDataOffset : end;
+  // A frame that is shorter than its fields is another request than the whole one, also where the
+  // snaplen hides it.
   std::uint64_t seed = out.command;
+  if (frame.wire_length < out.argument_bytes) {
+    seed = mix(seed ^ frame.wire_length, kMix1);
+  }
   for (std::uint32_t i = 0; i < sector_count_; ++i) {
     seed = mix(seed ^ sector_hashes_[i], kMix1);
   }
@@ -242,6 +247,7 @@ void Tracker::take_reply(AoeFrame& frame) {
     measure_write_list(frame, request, session);
   } else {
     counters_.unasked += announces ? 0 : 1;
+    counters_.unknown += announces || request_with_tag_of(frame) != nullptr ? 0 : 1;
     if (announces) {
       announced(frame);
     }

@@ -155,6 +155,7 @@ struct TrackerCounters {
   std::uint64_t vlan_frames = 0;
   std::uint64_t untracked = 0;  // beyond the table of sessions
   std::uint64_t unasked = 0;    // replies without a request: a sign that the tap missed some
+  std::uint64_t unknown = 0;    // of those, under a tag that was not seen in any request
   std::uint64_t checked = 0;    // frames that ended in a frame check, which was taken off
   Nanoseconds first_time_ns = 0;
   Nanoseconds last_time_ns = 0;

@@ -16,13 +16,24 @@ std::uint64_t address_hash(std::uint64_t initiator, VlanId vlan, std::uint16_t s
   return mix(mix(initiator ^ kMix1, address ^ kMix2) ^ tag, kMix1);
 }
 
-// Does the reply's own LBA belong to this request? Only to choose between two of one tag.
-bool same_place(const AoeFrame& reply, const Request& request) {
-  if (request.command != kCommandAta || reply.has_error_flag() || !reply.holds_ata()) {
+// Do the reply's own LBA, CCmd and length belong to this request? Only to choose between two of one
+// tag.
+bool answers_well(const AoeFrame& reply, const Request& request) {
+  const bool reads = is_read(request.ata_command);
+  const bool identifies = request.ata_command == kAtaIdentify;
+  if (request.command == kCommandConfig && reply.holds(29, 1)) {
+    return (reply.u8(29) & 0x0F) == request.sub_command;
+  }
+  if (request.command != kCommandAta || reply.has_error_flag() || !reply.holds_ata() ||
+      !(reads || identifies || is_write(request.ata_command))) {
     return true;
   }
-  return !(is_read(request.ata_command) || is_write(request.ata_command)) ||
-         reply.lba48(28) == request.lba;
+  if (!identifies && reply.lba48(28) != request.lba) {
+    return false;
+  }
+  const bool brings_data = reply.wire_length >= kAtaDataOffset + kSectorBytes;
+  return (reply.ata_status() & kStatusErr) != 0 || (request.sectors == 0 && !identifies) ||
+         brings_data == (reads || identifies);
 }
 
 }  // namespace
@@ -122,7 +133,7 @@ Request* Tracker::find_request(std::uint64_t initiator, VlanId vlan, std::uint16
       continue;
     }
     if (request.answers == 0 || command == kAnyCommand) {
-      if (reply == nullptr || same_place(*reply, request)) {
+      if (reply == nullptr || answers_well(*reply, request)) {
         return &request;
       }
       misplaced = misplaced == nullptr ? &request : misplaced;
@@ -131,7 +142,7 @@ Request* Tracker::find_request(std::uint64_t initiator, VlanId vlan, std::uint16
     }
   }
   // A second reply to the one that it fits, rather than the first to one that it does not.
-  const bool fits = answered != nullptr && (reply == nullptr || same_place(*reply, *answered));
+  const bool fits = answered != nullptr && (reply == nullptr || answers_well(*reply, *answered));
   return fits || misplaced == nullptr ? answered : misplaced;
 }
 

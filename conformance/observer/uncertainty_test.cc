@@ -192,6 +192,10 @@ Bytes from_slot(Bytes b, std::uint8_t slot) {
   b[18] = slot;
   return b;
 }
+// An answer whose question was not seen.
+Play lost_some() {
+  return steps({read_reply(kBob, 0x66, 900, 'z')});
+}
 Bytes announcement() {
   return config(reply(kBroadcastAddress, kCommandConfig, 0), 0, "");
 }
@@ -398,6 +402,34 @@ const std::vector<Pair>& pairs() {
        identified() +
            steps({read_request(kAlice, 3, 9), ata_error_reply(kAlice, 3, 9, kAtaErrorIdnf)}),
        Say::fail, true},
+      // A capture that shows that it lost frames may have lost the one that explains.
+      {"CheckMissing", learnt("crc8x4", "CRC8X4") + lost_some() + reads(1, 5, 'a'), Say::info,
+       learnt("crc8x4", "CRC8X4") + reads(1, 5, 'a'), Say::fail, false},
+      {"CheckThatWasNotNegotiated",
+       learnt("crc8x4", "crc8x4") + lost_some() +
+           steps({read_request(kAlice, 1, 5), with_crc(read_reply(kAlice, 1, 5, 'a'))}),
+       Say::info,
+       learnt("crc8x4", "crc8x4") +
+           steps({read_request(kAlice, 1, 5), with_crc(read_reply(kAlice, 1, 5, 'a'))}),
+       Say::fail, false},
+      {"AnswerWithAnotherCommand",
+       lost_some() +
+           steps({read_request(kAlice, 1, 5), config(reply(kAlice, kCommandConfig, 1), 0, "")}),
+       Say::info,
+       steps({read_request(kAlice, 1, 5), config(reply(kAlice, kCommandConfig, 1), 0, "")}),
+       Say::fail, false},
+      {"ReadThatBringsNothing",
+       lost_some() + steps({read_request(kAlice, 1, 5),
+                            ata(reply(kAlice, kCommandAta, 1), 0x40, 0, 0, kStatusDrdy, 5)}),
+       Say::info,
+       steps({read_request(kAlice, 1, 5),
+              ata(reply(kAlice, kCommandAta, 1), 0x40, 0, 0, kStatusDrdy, 5)}),
+       Say::fail, false},
+      {"AnotherLba",
+       lost_some() + steps({read_request(kAlice, 1, 5), read_reply(kAlice, 1, 6, 'a')}), Say::info,
+       steps({read_request(kAlice, 1, 5), read_reply(kAlice, 1, 6, 'a')}), Say::warn, false},
+      {"TableThatChanged", lost_some() + learnt("tag_inc_be", "RESET,TAG_INC_BE"), Say::info,
+       learnt("tag_inc_be", "RESET,TAG_INC_BE"), Say::fail, false},
       // Pauses.
       {"ProbeOfAnIdPerhapsSeenBefore", probe(1, "41", 0), Say::info, probe(1, "41", 0), Say::fail,
        true},
