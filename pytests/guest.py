@@ -45,8 +45,8 @@ def add_tool(root, tool):
         shutil.copy(path, target)
 
 
-def make_initramfs(cache, folder):
-    """busybox, the modules, a few tools and our init, as a cpio archive."""
+def make_initramfs(cache, folder, files=None):
+    """busybox, the modules, a few tools, our init and `files` (name: source), as a cpio archive."""
     root = pathlib.Path(folder) / "initramfs"
     (root / "bin").mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin" / "busybox")
@@ -54,6 +54,8 @@ def make_initramfs(cache, folder):
     shutil.copy(INIT, root / "init")
     for tool in TOOLS:
         add_tool(root, tool)
+    for name, source in (files or {}).items():
+        shutil.copy(source, root / name)
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     archive = pathlib.Path(folder) / "initramfs.cpio"
     with archive.open("wb") as out:
@@ -102,9 +104,9 @@ class Machine(Program):
         return found
 
 
-def linux(cache, folder, tap, device="e1.1", kib=24, **parameters):
-    """Boots the guest of guest/init and returns it; parameters are guest/init's."""
-    archive = make_initramfs(cache, folder)
+def linux(cache, folder, tap, device="e1.1", kib=24, files=None, **parameters):
+    """Boots the guest of guest/init, with `files` in its root, and returns it; parameters are guest/init's."""
+    archive = make_initramfs(cache, folder, files)
     # no_timer_check: on a busy machine QEMU's timer comes too late for the kernel's test of it.
     words = f"console=ttyS0 quiet panic=-1 no_timer_check mtu={tap.mtu} device={device} kib={kib}"
     words += "".join(f" {name}={value}" for name, value in parameters.items())

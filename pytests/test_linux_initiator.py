@@ -5,11 +5,14 @@ vblade stands beside aoe-target to show that what fails here is the target's and
 """
 
 import hashlib
+import json
 import subprocess
+import sys
 
 import pytest
 
 import guest
+import guest_initiator
 from programs import AoeTarget, Program, run
 
 FILE_KIB = 96
@@ -90,3 +93,18 @@ def test_linux_works_on_vblade(cache, tmp_path, tap):
         seen = work(cache, tmp_path, tap)
         assert target.alive, target.said()
     judge(image, given, seen)
+
+
+@pytest.mark.timeout(300)
+def test_linux_is_judged_as_an_initiator(cache, tmp_path, tap, aoe_conformance):
+    """A misbehaviour that it takes, and a write that fails, of which it has to tell who asked."""
+    report = tmp_path / "report.json"
+    command = f"{sys.executable} {guest_initiator.__file__} {cache} {{iface}} {tap.mtu} {{shelf}} {{slot}} {{lba}} {{sectors}} {{in}} {{out}}"
+    done = run(
+        [aoe_conformance, "initiator", "-i", tap.name, "--initiator-interface", tap.name, "--seconds", 120, "--case", "reply.doubled"]
+        + ["--case", "error.write-fails", "--quiet", "--report-json", report, "--initiator-command", command],
+        seconds=280,
+    )
+    cases = {case["id"]: (case["verdict"], case["reason"]) for case in json.loads(report.read_text())["cases"]}
+    assert done.returncode == 0 and set(cases) == {"reply.doubled", "error.write-fails", "requests.well-formed"}, cases
+    assert {verdict for verdict, _ in cases.values()} == {"pass"}, cases
