@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The Linux kernel's aoe driver as a command for aoe-conformance initiator: guest_initiator.py CACHE TAP MTU SHELF SLOT LBA SECTORS IN OUT
 
-Boots the guest on the tap, whose other end plays the target; it writes IN past the cache, reads the sectors back, and says on its
-console what became of it. Exits as dd did. CACHE: what `guest/fetch` made.
+Boots the guest on the tap, whose other end plays the target; it writes IN with an fsync, reads the sectors back past the cache, and says
+on its console what became of it. Exits 0 when dd did. CACHE: what `guest/fetch` made.
 """
 
 import base64

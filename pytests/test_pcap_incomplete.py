@@ -13,6 +13,9 @@ SEEDS = range(1, 4)
 PROFILES = ("plain", "aoede", "library", "cached")  # those whose network forges and corrupts nothing
 
 
+NOTHING_TO_JUDGE = 77
+
+
 def load(path):
     """(file header, [(time, original length, bytes)])."""
     raw = path.read_bytes()
@@ -108,6 +111,7 @@ def test_what_a_tap_did_is_not_held_against_the_target(build, captures, tmp_path
         path = tmp_path / f"{name}.pcap"
         save(path, header, TAPS[tap](frames, random.Random(f"{name} {tap}")))
         done = run([build / "bin" / "aoe-pcap", "judge", "--format", "json", path], seconds=60)
+        assert done.returncode in (0, 1, NOTHING_TO_JUDGE), f"{name}: {done.stderr}"
         findings = [finding for case in json.loads(done.stdout)["cases"] for finding in case["findings"]]
         accused = [finding for finding in findings if finding["side"] == "target" and finding["verdict"] == "fail"]
         assert not accused, f"{name}, a tap that {tap}: {accused[0]['headline']}"

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace target::linux_shell {
@@ -51,25 +53,39 @@ class Turns {
   std::atomic<bool> two_{false};
 };
 
-TEST(Handover, CallsThatEndAtOnceChangeNoThread) {
-  std::thread::id first;
-  bool all_the_same = true;
-  int calls = 0;
-  std::optional<Handover> handover;
-  handover.emplace([&] {
-    first = std::this_thread::get_id();
-    while (calls < 100'000) {
-      if (!handover->lend([&] { ++calls; })) {
-        return false;  // this machine took the processor away from us in the call
+// However often it is lent, and at whatever moment somebody looks. A loaded machine may take the
+// processor away in the middle of a call, which is then one that lasts: not every time.
+TEST(Handover, CallsThatEndSoonCostNobodyTheLoop) {
+  constexpr int kTries = 5;
+  constexpr auto kSpan = std::chrono::milliseconds(100);
+  int kept_throughout = 0;
+  for (int i = 0; i < kTries; ++i) {
+    std::optional<Handover> handover;
+    int bodies = 0;
+    handover.emplace([&] {
+      if (++bodies > 1) {
+        return true;
       }
-      all_the_same = all_the_same && std::this_thread::get_id() == first;
-    }
-    return true;
-  });
-  handover->start_thread();
-  handover->run();
-  EXPECT_EQ(calls, 100'000);
-  EXPECT_TRUE(all_the_same);
+      while (!handover->may_lend()) {
+        std::this_thread::yield();
+      }
+      const auto end = std::chrono::steady_clock::now() + kSpan;
+      while (std::chrono::steady_clock::now() < end) {
+        const auto call_ends = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+        if (!handover->lend([&] {
+              while (std::chrono::steady_clock::now() < call_ends) {
+              }
+            })) {
+          return false;
+        }
+      }
+      return true;
+    });
+    handover->start_thread();
+    handover->run();
+    kept_throughout += bodies == 1 ? 1 : 0;
+  }
+  EXPECT_GT(kept_throughout, 0);
 }
 
 TEST(Handover, ACallThatLastsCostsTheCallerTheLoop) {
@@ -85,7 +101,6 @@ TEST(Handover, ACallThatLastsCostsTheCallerTheLoop) {
       while (!handover->may_lend()) {
         std::this_thread::yield();
       }
-      turns.run([] {});
       kept = handover->lend([&] { gate.wait(); });
       return *kept;
     }
@@ -118,7 +133,10 @@ TEST(Handover, TheLoopIsNeverRunTwice) {
         std::this_thread::yield();
         continue;
       }
-      const int number = turns.run([&] { return ++calls; });
+      const int number = turns.run([&] {
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        return ++calls;
+      });
       if (number > 60) {
         return true;
       }

@@ -1,8 +1,9 @@
 // Carries disk operations to an image on the page cache. What the cache holds is read at once, in
-// the loop and without waiting (RWF_NOWAIT); everything that may wait for a disk is done by
-// threads: cold reads by a few, writes by one, in order, what is adjacent together, syncs by one.
-// The threads belong to this image alone. It must never know the protocol, nor when a write is
-// durable (target/shell/group_commit.h).
+// the loop and without waiting (RWF_NOWAIT). Writes nearly always end at once: the loop makes them
+// itself where it can be lent (handover.h). Everything else is done by threads: cold reads by a
+// few, writes by one, what is adjacent together, syncs by one. The threads belong to this image
+// alone. It must never know the protocol, nor when a write is durable
+// (target/shell/group_commit.h).
 #pragma once
 
 #include <condition_variable>
@@ -74,7 +75,6 @@ class WorkerDisk final : public ImageDisk {
     std::size_t idle = 0;  // threads that wait for it
   };
 
-  void leave_to_thread(std::vector<engine::DiskOp>& writes);
   // What a thread has in hand.
   struct Work {
     std::vector<engine::DiskOp> taken;
@@ -82,6 +82,7 @@ class WorkerDisk final : public ImageDisk {
     std::vector<iovec> pieces;
   };
 
+  void leave_to_thread(std::vector<engine::DiskOp>& writes);
   bool read_at_once(const engine::DiskOp& op);
   void serve(Queue& queue, std::size_t at_once);
   void carry_out_all(Work& work);

@@ -7,14 +7,12 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <thread>
 
 #include "target/linux/test_files.h"
@@ -40,7 +38,7 @@ class ScriptedFile : public FileCalls {
     {
       const std::lock_guard lock(mutex_);
       ++writes;
-      writers_.insert(std::this_thread::get_id());
+      last_writer_ = std::this_thread::get_id();
     }
     wait(holds_writes);
     return write_result != 0 ? write_result : FileCalls::write(fd, from, offset);
@@ -54,9 +52,9 @@ class ScriptedFile : public FileCalls {
     this->*what = value;
     changed_.notify_all();
   }
-  bool from_another_thread(std::thread::id than) {
+  std::thread::id last_writer() {
     const std::lock_guard lock(mutex_);
-    return writers_ != std::set<std::thread::id>{than};
+    return last_writer_;
   }
   bool holds_reads = false;
   bool holds_writes = false;
@@ -73,7 +71,7 @@ class ScriptedFile : public FileCalls {
   }
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::set<std::thread::id> writers_;
+  std::thread::id last_writer_;
 };
 
 class WorkerDiskTest : public ::testing::Test {
@@ -208,31 +206,55 @@ TEST_F(WorkerDiskTest, AdjacentWritesThatWaitAreOneCallAndEachHasItsResult) {
   EXPECT_EQ(done.at(7), DiskStatus::io_error);
 }
 
-// A loop that makes writes itself, with a second thread to take it when one lasts.
-TEST_F(WorkerDiskTest, TheLoopMakesWritesItselfUntilOneLasts) {
-  std::atomic<int> bodies{0};
-  std::optional<Handover> handover;
-  const auto write = [&](std::uint32_t id) {
+// A loop that can be lent, and what it does: see Handover::Body.
+class WorkerDiskInALoop : public WorkerDiskTest {
+ protected:
+  void run_loop(Handover::Body body) {
+    handover_.emplace(std::move(body));
+    disk_ = std::make_unique<WorkerDisk>(fd_.get(), path_, calls_, &*handover_);
+    handover_->start_thread();
+    handover_->run();
+  }
+  void await_second_thread() const {
+    while (!handover_->may_lend()) {
+      std::this_thread::yield();
+    }
+  }
+  Turn write(std::uint32_t id) {
     start({op(id, DiskOpKind::write, 10 + id, 1, 7)});
     return disk_->carry_out_here();
-  };
-  handover.emplace([&] {
-    if (bodies.fetch_add(1) == 0) {
-      while (!handover->may_lend()) {
-        std::this_thread::yield();
-      }
-      EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
-      // A loaded machine may take us for one that waits; then this is tried in vain.
-      if (write(1) == Turn::more) {
-        EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
-        EXPECT_FALSE(calls_.from_another_thread(std::this_thread::get_id()));
-        calls_.hold(&ScriptedFile::holds_writes, true);
-        EXPECT_EQ(write(2), Turn::another);
+  }
+  std::optional<Handover> handover_;
+};
+
+TEST_F(WorkerDiskInALoop, MakesWritesInItsOwnThread) {
+  bool made_here = false;
+  run_loop([&] {
+    // On a loaded machine a write may last, and then the loop goes on in the other thread.
+    while (!made_here) {
+      await_second_thread();
+      const Turn turn = write(1);
+      if (turn == Turn::another) {
         return false;
       }
-      return true;
+      EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
+      made_here = turn == Turn::more && calls_.last_writer() == std::this_thread::get_id();
     }
-    // The other thread is still in its write, and holds up nobody.
+    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    return true;
+  });
+  EXPECT_TRUE(made_here);
+}
+
+TEST_F(WorkerDiskInALoop, AWriteThatLastsHoldsUpNobody) {
+  calls_.hold(&ScriptedFile::holds_writes, true);
+  int bodies = 0;
+  run_loop([&] {
+    if (++bodies == 1) {
+      await_second_thread();
+      EXPECT_EQ(write(2), Turn::another);
+      return false;
+    }
     EXPECT_EQ(disk_->outstanding(), 1U);
     EXPECT_EQ(disk_->oldest()->lba, 12U);
     start({op(3, DiskOpKind::read, 3)});
@@ -245,30 +267,21 @@ TEST_F(WorkerDiskTest, TheLoopMakesWritesItselfUntilOneLasts) {
     EXPECT_EQ(wait(1).at(4), DiskStatus::ok);
     return true;
   });
-  disk_ = std::make_unique<WorkerDisk>(fd_.get(), path_, calls_, &*handover);
-  handover->start_thread();
-  handover->run();
+  EXPECT_EQ(bodies, 2);
 }
 
-// What was left to the loop, and the loop ends or may not be lent any more.
-TEST_F(WorkerDiskTest, WhatTheLoopDoesNotMakeTheThreadMakes) {
-  std::optional<Handover> handover;
-  handover.emplace([&] {
-    while (!handover->may_lend()) {
-      std::this_thread::yield();
-    }
+// What was left to the loop, and the loop ends.
+TEST_F(WorkerDiskInALoop, WhatItDoesNotMakeTheThreadMakes) {
+  run_loop([&] {
+    await_second_thread();
     start({op(1, DiskOpKind::write, 10, 1, 7)});
     disk_->leave_to_threads();
     EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
     EXPECT_EQ(wait(1).at(1), DiskStatus::ok);
-    start({op(2, DiskOpKind::write, 11, 1, 7)});
-    EXPECT_EQ(disk_->carry_out_here(), Turn::idle);
+    EXPECT_EQ(write(2), Turn::idle);
     EXPECT_EQ(wait(1).at(2), DiskStatus::ok);
     return true;
   });
-  disk_ = std::make_unique<WorkerDisk>(fd_.get(), path_, calls_, &*handover);
-  handover->start_thread();
-  handover->run();
 }
 
 TEST_F(WorkerDiskTest, ResultsOfTheKernelBecomeStatuses) {

@@ -153,6 +153,38 @@ TEST_F(ShellTest, AFloodOnOnePortLeavesTheOtherItsTurn) {
   EXPECT_EQ(first.size(), kFramesPerTurn + 1U);
 }
 
+TEST_F(ShellTest, ATurnIsAsLongAsItIsTold) {
+  start();
+  shell_->set_turn(kFramesPerTurnBesideOthers);
+  for (std::uint32_t tag = 0; tag < kFramesPerTurnBesideOthers + 1; ++tag) {
+    ASSERT_TRUE(arrive(config(0, "", tag)));
+  }
+  shell_->on_frames(0);
+  EXPECT_TRUE(shell_->work());
+  EXPECT_EQ(replies().size(), kFramesPerTurnBesideOthers);
+  EXPECT_EQ(shell_->frames_taken(), kFramesPerTurnBesideOthers);
+}
+
+// Writes of one source that are at the disk, while another asks too: no more than its buffer count.
+TEST_F(ShellTest, AFloodOfWritesStopsAtTheBufferCountWhileOthersAsk) {
+  EngineConfig settings = plain_config();
+  settings.buffer_count = 4;
+  start(settings);
+  for (std::uint32_t i = 0; i < 3 * settings.buffer_count; ++i) {
+    ASSERT_TRUE(arrive(engine::test::from(engine::test::kBob, config(0, "", 1000 + i))));
+    ASSERT_TRUE(arrive(write(8 * i, 1, i, 0xAB)));
+    run();
+  }
+  EXPECT_EQ(disk_.in_flight.size(), settings.buffer_count);
+  EXPECT_EQ(shell_->write_share().dropped(), 2U * settings.buffer_count);
+  disk_.end(0);
+  ASSERT_TRUE(arrive(write(800, 1, 99, 0xAB)));
+  run();
+  run();
+  EXPECT_EQ(disk_.in_flight.size(), settings.buffer_count);
+  EXPECT_EQ(shell_->write_share().dropped(), 2U * settings.buffer_count);
+}
+
 TEST_F(ShellTest, AWriteIsAnsweredWhenTheDiskSaysSo) {
   start();
   ASSERT_TRUE(arrive(write(3, 1, 5, 0xAB)));
