@@ -107,8 +107,9 @@ void Shell::take_frames(std::uint16_t index) {
     // What waits at this moment has waited together; what comes while it is served has not.
     port.batch_left = around_.intake.waiting(index, slots_);
     port.batch = ++batches_;
+    port.turn = std::max(kLeastFramesPerTurn, port.batch_left / kTurnsPerBatch);
   }
-  std::uint32_t turn = std::min(port.batch_left, turn_);
+  std::uint32_t turn = std::min({port.batch_left, port.turn, most_per_turn_});
   frames_taken_ += turn;
   const Nanoseconds now = turn > 0 ? around_.clock.now() : 0;
   while (turn-- > 0) {

@@ -18,9 +18,12 @@
 
 namespace target::shell {
 
-// Frames handed in before the outbox is flushed: enough to start and send in batches, few enough
-// that the first reply does not wait for long.
-inline constexpr std::uint32_t kFramesPerTurn = 64;
+// Frames handed in before the outbox is flushed. What waits together is taken in several turns, so
+// that its asker works on the first replies while the last requests are served: otherwise the two
+// wait for each other, each idle for half of the time (docs/performance.md).
+inline constexpr std::uint32_t kTurnsPerBatch = 4;
+inline constexpr std::uint32_t kLeastFramesPerTurn = 2;
+inline constexpr std::uint32_t kFramesPerTurn = 64;  // at most
 // The same while others are served by the same thread: their frames wait for the end of a turn.
 inline constexpr std::uint32_t kFramesPerTurnBesideOthers = 8;
 inline constexpr Nanoseconds kDiskRetry_ns = 1'000'000;
@@ -44,8 +47,8 @@ class Shell {
   // The receive buffer and the interface of this port are gone, or new ones: what waited is lost.
   void on_new_port(std::uint16_t port);
 
-  // Frames handed in before the outbox is flushed and work() returns.
-  void set_turn(std::uint32_t frames) { turn_ = frames; }
+  // The most frames handed in before the outbox is flushed and work() returns.
+  void set_turn(std::uint32_t frames) { most_per_turn_ = frames; }
 
   // Does what is due now. True: more can be done at once, call again without waiting.
   bool work();
@@ -78,6 +81,7 @@ class Shell {
   struct Port {
     std::uint64_t batch = 0;       // number of the batch that is being taken
     std::uint32_t batch_left = 0;  // frames of it that wait
+    std::uint32_t turn = 0;        // of it, frames in a turn
     bool readable = false;         // frames may wait
     bool holding = false;          // the oldest slot is that of the frame that closed intake
     SendQueue queue;
@@ -97,7 +101,7 @@ class Shell {
   engine::Engine engine_;
   ReplyBudget budget_;
   WriteShare share_;
-  std::uint32_t turn_ = kFramesPerTurn;
+  std::uint32_t most_per_turn_ = kFramesPerTurn;
   std::uint64_t frames_taken_ = 0;
   std::uint64_t lists_changed_ = 0;  // as often when it was last learnt who is known
   std::vector<Port> ports_;

@@ -128,10 +128,22 @@ TEST_F(ShellTest, ManyFramesAreTakenInTurnsSoThatTheFirstReplyLeavesEarly) {
     ASSERT_TRUE(arrive(config(0, "", tag)));
   }
   shell_->on_frames(0);
+  for (std::uint32_t turn = 1; turn <= kTurnsPerBatch; ++turn) {
+    EXPECT_EQ(shell_->work(), turn < kTurnsPerBatch) << "turn " << turn;
+    EXPECT_EQ(replies().size(), 2 * kFramesPerTurn / kTurnsPerBatch) << "turn " << turn;
+  }
+}
+
+TEST_F(ShellTest, FewFramesAreTakenTwoByTwo) {
+  start();
+  for (std::uint32_t tag = 0; tag < kLeastFramesPerTurn + 1; ++tag) {
+    ASSERT_TRUE(arrive(config(0, "", tag)));
+  }
+  shell_->on_frames(0);
   EXPECT_TRUE(shell_->work());
-  EXPECT_EQ(replies().size(), kFramesPerTurn);
+  EXPECT_EQ(replies().size(), kLeastFramesPerTurn);
   EXPECT_FALSE(shell_->work());
-  EXPECT_EQ(replies().size(), kFramesPerTurn);
+  EXPECT_EQ(replies().size(), 1U);
 }
 
 TEST_F(ShellTest, AFloodOnOnePortLeavesTheOtherItsTurn) {
@@ -154,9 +166,11 @@ TEST_F(ShellTest, AFloodOnOnePortLeavesTheOtherItsTurn) {
 }
 
 TEST_F(ShellTest, ATurnIsAsLongAsItIsTold) {
-  start();
+  EngineConfig settings = plain_config();
+  settings.buffer_count = 2 * kTurnsPerBatch * kFramesPerTurnBesideOthers;
+  start(settings);
   shell_->set_turn(kFramesPerTurnBesideOthers);
-  for (std::uint32_t tag = 0; tag < kFramesPerTurnBesideOthers + 1; ++tag) {
+  for (std::uint32_t tag = 0; tag < settings.buffer_count; ++tag) {
     ASSERT_TRUE(arrive(config(0, "", tag)));
   }
   shell_->on_frames(0);
