@@ -69,8 +69,13 @@ def make_initramfs(cache, folder, files=None):
 class Machine(Program):
     """QEMU with one network card on `tap` and its serial console on our pipe."""
 
-    # boot_rom: QEMU's own choice for the card, which is Debian's iPXE.
-    def __init__(self, tap, *arguments, boot_rom=False):
+    # boot_rom: QEMU's own choice for the card, which is Debian's iPXE. `other`: the wire of a second card.
+    def __init__(self, tap, *arguments, boot_rom=False, other=None):
+        if other:
+            arguments = [
+                *arguments, "-netdev", f"tap,id=net1,ifname={other.name},script=no,downscript=no",
+                "-device", f"virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,host_mtu={other.mtu},romfile=",
+            ]  # fmt: skip
         super().__init__(
             [
                 "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256", "-smp", "1",
@@ -104,13 +109,13 @@ class Machine(Program):
         return found
 
 
-def linux(cache, folder, tap, device="e1.1", kib=24, files=None, **parameters):
+def linux(cache, folder, tap, device="e1.1", kib=24, files=None, other_tap=None, **parameters):
     """Boots the guest of guest/init, with `files` in its root, and returns it; parameters are guest/init's."""
     archive = make_initramfs(cache, folder, files)
     # no_timer_check: on a busy machine QEMU's timer comes too late for the kernel's test of it.
     words = f"console=ttyS0 quiet panic=-1 no_timer_check mtu={tap.mtu} device={device} kib={kib}"
     words += "".join(f" {name}={value}" for name, value in parameters.items())
-    return Machine(tap, "-kernel", cache / "vmlinuz", "-initrd", archive, "-append", words)
+    return Machine(tap, "-kernel", cache / "vmlinuz", "-initrd", archive, "-append", words, other=other_tap)
 
 
 def results(console):
