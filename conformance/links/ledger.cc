@@ -8,6 +8,7 @@
 #include <climits>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "conformance/observer/decode.h"
 
@@ -20,8 +21,8 @@ namespace {
 constexpr uint64_t kEveryShelf = 0xffff;
 constexpr uint64_t kEverySlot = 0xff;
 
-// After so many questions without another late answer, lateness is forgotten: one slow moment does
-// not slow the rest of a run.
+// Lateness is forgotten so many questions later, twice as many at most, whatever less late has come
+// since: one slow moment does not slow the rest of a run.
 constexpr uint64_t kLatenessQuestions = 300;
 constexpr int64_t kLatenessMaxNs = 1000 * kNsPerMs;
 // Away so much longer than the quickest is slow.
@@ -209,7 +210,6 @@ void Ledger::take_list(const ReceivedFrame& frame, Key key) {
 void Ledger::note_lateness(int64_t ns) {
   lateness_ns_ = std::min(std::max(lateness_ns_, ns), kLatenessMaxNs);
   lateness_max_ns_ = std::max(lateness_max_ns_, lateness_ns_);
-  asked_at_lateness_ = counts_.asked;
 }
 
 void Ledger::new_page() {
@@ -248,8 +248,9 @@ void Ledger::settle(BytesView request, unsigned attempts) {
   if (q.received > 0) {
     ++counts_.asked;
     counts_.lost += q.sent - std::min(q.sent, q.received);
-    if (lateness_ns_ > 0 && counts_.asked - asked_at_lateness_ > kLatenessQuestions) {
-      lateness_ns_ = 0;
+    if (counts_.asked - asked_at_turn_ >= kLatenessQuestions) {
+      asked_at_turn_ = counts_.asked;
+      lateness_before_ns_ = std::exchange(lateness_ns_, 0);
     }
   }
 }

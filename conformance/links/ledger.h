@@ -63,7 +63,7 @@ class Ledger : public Wrapped {
   // Of a question and its answer: the share that the link loses, as far as is known, and cautious.
   double loss() const;
   // The longest that an answer has lately been away beyond what is usual. 0: none was.
-  int64_t lateness_ns() const { return lateness_ns_; }
+  int64_t lateness_ns() const { return std::max(lateness_ns_, lateness_before_ns_); }
   int64_t lateness_max_ns() const { return lateness_max_ns_; }  // ever
   // Questions of this page that fewer answers came for than they were asked.
   size_t unanswered() const;
@@ -121,8 +121,9 @@ class Ledger : public Wrapped {
   int64_t lateness_max_ns_ = 0;
   uint64_t number_ = 0;
   uint64_t newest_answered_ = 0;
-  int64_t lateness_ns_ = 0;
-  uint64_t asked_at_lateness_ = 0;
+  int64_t lateness_ns_ = 0;         // since the last turn
+  int64_t lateness_before_ns_ = 0;  // between the two before
+  uint64_t asked_at_turn_ = 0;
 };
 
 }  // namespace conformance::links

@@ -113,6 +113,29 @@ TEST_F(LedgerTest, AskedAgainAndAnsweredOnceOneWasLostUntilItTurnsUp) {
   EXPECT_GE(ledger.lateness_ns(), 300 * kNsPerMs);
 }
 
+// Else each wait of the rest of the run is as long as the one slow moment.
+TEST_F(LedgerTest, ASlowMomentIsForgottenAlthoughLesserOnesGoOn) {
+  const auto late_by = [&](uint32_t tag, int64_t ns) {
+    const Bytes q = question(tag);
+    ask(q);
+    EXPECT_TRUE(come(answer(q)));
+    ledger.settle(q, 1);
+    if (ns > 0) {
+      come(answer(q), ns);
+    }
+  };
+  late_by(1, 500 * kNsPerMs);
+  for (uint32_t tag = 2; tag < 300; ++tag) {
+    late_by(tag, tag % 50 == 0 ? 20 * kNsPerMs : 0);
+    ASSERT_GE(ledger.lateness_ns(), 500 * kNsPerMs);
+  }
+  for (uint32_t tag = 300; tag < 700; ++tag) {
+    late_by(tag, tag % 50 == 0 ? 20 * kNsPerMs : 0);
+  }
+  EXPECT_GE(ledger.lateness_ns(), 20 * kNsPerMs);
+  EXPECT_LT(ledger.lateness_ns(), 100 * kNsPerMs);
+}
+
 TEST_F(LedgerTest, ALatecomerOfAnEarlierPageBreaksNoSilence) {
   const Bytes q = question(1);
   ask(q);
