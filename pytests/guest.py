@@ -92,6 +92,13 @@ class Machine(Program):
     def type(self, text):
         self.process.stdin.write(text.encode())
 
+    # A serial port keeps sixteen characters, and loses what comes while a busy machine has not read them.
+    def type_line(self, text, at_once=8):
+        for end in range(at_once, len(text) + at_once, at_once):
+            self.type(text[end - at_once : end])
+            self.wait_for(re.escape(text[:end]))
+        self.type("\n")
+
     def console(self):
         # Terminal control sequences are noise here.
         return re.sub(r"\x1b(c|\[[0-9;?]*[A-Za-z])", "", self.output()).replace("\r", "")

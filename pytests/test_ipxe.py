@@ -76,9 +76,9 @@ def boot(tap):
         machine.wait_for("Ctrl-B for the iPXE command line")
         machine.type("\x02")
         machine.wait_for("iPXE> ")
-        machine.type("ifopen net0\n")
+        machine.type_line("ifopen net0")
         machine.wait_for("ifopen net0\n.*iPXE> ")
-        machine.type("sanboot aoe:e1.1\n")
+        machine.type_line("sanboot aoe:e1.1")
         machine.wait_for(MESSAGE[:-1].decode())
         assert machine.wait() == 3  # (1 << 1) | 1: our boot sector's last word
 
