@@ -58,6 +58,12 @@ TRIALS = [
 ]
 
 
+def new_image(path, mib=IMAGE_MIB):
+    with path.open("wb") as file:
+        file.truncate(mib << 20)
+    return path
+
+
 def start_target(trial, build, interface, image, shelf=1):
     if trial.target == "vblade":
         return Program(["vblade", shelf, 1, interface, image])
@@ -126,12 +132,6 @@ def perform(trial, build, cache, folder, kib=96, rounds=2):
         return seen
     finally:
         tap.close()
-
-
-def new_image(path, mib=IMAGE_MIB):
-    with path.open("wb") as file:
-        file.truncate(mib << 20)
-    return path
 
 
 def perform_grown(trial, build, cache, folder, kib=96, rounds=2):

@@ -4,6 +4,7 @@
 // counted and kept back, wherever they turn up: they are nobody's answer, and break no silence.
 // Knows the AoE header and the tags of a coalesced read; judges no target.
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 #include <unordered_map>
