@@ -1,5 +1,5 @@
 """A short form of interop.py: a file system of the Linux driver's own making survives a target that is killed, and a wire
-that loses, doubles and delays; an image that grows under the driver; two targets on two interfaces.
+that loses, doubles and delays; two targets on two interfaces.
 """
 
 import pytest
@@ -9,7 +9,6 @@ import interop
 SHORT = [
     "ext4, the target killed with -9 and back",
     "ext4 through loss, delays and duplicates, newest write last",
-    "an image that grows, found anew",
     "two targets on two interfaces",
 ]
 
